@@ -1,0 +1,1 @@
+//! Texts of the configuration that become numbers: durations, byte sizes, switches. A leaf.
