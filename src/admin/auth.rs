@@ -1,0 +1,223 @@
+//! Who may call `/system/*`: basic credentials from files, everybody, or callers on this machine.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use http::{HeaderMap, Uri, header};
+use sha2::{Digest as _, Sha256};
+
+/// Who may call `/system/*`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// Nothing is configured: only a loopback peer that addresses a loopback host. The second half
+    /// keeps web pages in a local browser from reaching the API under a name of their own.
+    #[default]
+    Loopback,
+    /// `auth = "none"`, written out by the operator: everybody.
+    Open,
+    /// Whoever knows what these two files hold. They are read once, at the start.
+    Basic {
+        /// The file with the user's name; white space around it is trimmed.
+        user_file: PathBuf,
+        /// The file with the password; white space around it is trimmed.
+        password_file: PathBuf,
+    },
+}
+
+/// Why credentials cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// A file cannot be read.
+    #[error("credential file {path} cannot be read")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file holds nothing, which would let everybody in.
+    #[error("credential file {0} is empty; write the user's name or the password into it")]
+    Empty(PathBuf),
+}
+
+/// Why a caller is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// No or wrong credentials: 401.
+    Credentials,
+    /// Not from this machine, and no credentials are configured: 403.
+    NotLocal,
+}
+
+/// Decides by [`Auth`].
+pub(super) enum Guard {
+    Loopback,
+    Open,
+    Basic(Credentials),
+}
+
+/// What the files held, as digests: comparing them takes the same time whatever was sent, and no
+/// secret lies in memory or in a debug print.
+pub(super) struct Credentials {
+    user: [u8; 32],
+    password: [u8; 32],
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+impl Guard {
+    pub(super) fn new(auth: &Auth) -> Result<Self, CredentialsError> {
+        Ok(match auth {
+            Auth::Loopback => Self::Loopback,
+            Auth::Open => Self::Open,
+            Auth::Basic { user_file, password_file } => Self::Basic(Credentials {
+                user: Sha256::digest(read(user_file)?.as_bytes()).into(),
+                password: Sha256::digest(read(password_file)?.as_bytes()).into(),
+            }),
+        })
+    }
+
+    /// Whether this caller may go on.
+    pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri, peer: SocketAddr) -> Result<(), Refused> {
+        match self {
+            Self::Open => Ok(()),
+            Self::Loopback if is_loopback(peer) && names_loopback(headers, uri) => Ok(()),
+            Self::Loopback => Err(Refused::NotLocal),
+            Self::Basic(credentials) if credentials.match_field(headers) => Ok(()),
+            Self::Basic(_) => Err(Refused::Credentials),
+        }
+    }
+}
+
+impl Credentials {
+    fn match_field(&self, headers: &HeaderMap) -> bool {
+        let Some((user, password)) = headers.get(header::AUTHORIZATION).and_then(|field| basic(field.as_bytes()))
+        else {
+            return false;
+        };
+        // Both are compared whatever the first says (`&`, not `&&`).
+        same(&self.user, &Sha256::digest(user).into()) & same(&self.password, &Sha256::digest(password).into())
+    }
+}
+
+/// Reads `Basic base64(user:password)` (RFC 7617 section 2); the scheme's case does not matter.
+fn basic(field: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (scheme, rest) = field.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim_ascii()).ok()?;
+    let colon = decoded.iter().position(|&byte| byte == b':')?;
+    let (user, password) = decoded.split_at_checked(colon)?;
+    Some((user.to_vec(), password.get(1..)?.to_vec()))
+}
+
+/// Compares two digests without a branch on their content.
+fn same(left: &[u8; 32], right: &[u8; 32]) -> bool {
+    std::hint::black_box(left.iter().zip(right).fold(0, |differing, (a, b)| differing | (a ^ b))) == 0
+}
+
+fn read(path: &Path) -> Result<String, CredentialsError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| CredentialsError::Unreadable { path: path.to_owned(), source })?;
+    match text.trim() {
+        "" => Err(CredentialsError::Empty(path.to_owned())),
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn is_loopback(peer: SocketAddr) -> bool {
+    peer.ip().to_canonical().is_loopback()
+}
+
+/// Whether the request is addressed to this machine: the target's authority (HTTP/2, absolute form)
+/// where there is one, else the `Host` field. A request with neither (HTTP/1.0) is taken for local.
+fn names_loopback(headers: &HeaderMap, uri: &Uri) -> bool {
+    let mut names = uri.host().into_iter().chain(headers.get_all(header::HOST).iter().map(|field| {
+        let authority = field.to_str().unwrap_or("invalid");
+        // Without the port; the colons of `[::1]` are inside its brackets.
+        match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            Some(_) | None => authority,
+        }
+    }));
+    names.all(|name| {
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        name.eq_ignore_ascii_case("localhost")
+            || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    fn guard(user: &str, password: &str) -> Guard {
+        let folder = tempfile::tempdir().unwrap();
+        let (user_file, password_file) = (folder.path().join("user"), folder.path().join("password"));
+        std::fs::write(&user_file, user).unwrap();
+        std::fs::write(&password_file, password).unwrap();
+        Guard::new(&Auth::Basic { user_file, password_file }).unwrap()
+    }
+
+    fn field(text: &str) -> String {
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text))
+    }
+
+    #[test]
+    fn basic_credentials_are_trimmed_and_both_must_match() {
+        let guard = guard("admin\n", " secret:with colon \n");
+        let peer = "192.0.2.1:1".parse().unwrap();
+        let check = |text: &str| guard.check(&headers(&[("authorization", text)]), &Uri::from_static("/"), peer);
+        assert_eq!(check(&field("admin:secret:with colon")), Ok(()));
+        assert_eq!(check(&field("admin:secret:with colon").replace("Basic", "bASIC")), Ok(()));
+        for bad in
+            [field("admin:"), field("admin:wrong"), field("root:secret:with colon"), field("admin"), "Bearer x".into()]
+        {
+            assert_eq!(check(&bad), Err(Refused::Credentials), "{bad}");
+        }
+        assert_eq!(guard.check(&HeaderMap::new(), &Uri::from_static("/"), peer), Err(Refused::Credentials));
+    }
+
+    #[test]
+    fn an_empty_password_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        std::fs::write(&file, " \n").unwrap();
+        let auth = Auth::Basic { user_file: file.clone(), password_file: file };
+        assert!(matches!(Guard::new(&auth), Err(CredentialsError::Empty(_))));
+    }
+
+    #[test]
+    fn without_credentials_peer_and_host_must_be_loopback() {
+        let check = |host: &str, peer: &str| {
+            Guard::Loopback.check(&headers(&[("host", host)]), &Uri::from_static("/"), peer.parse().unwrap()).is_ok()
+        };
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.8.8.8", "[::1]:8080", "[::1]"] {
+            assert!(check(host, "127.0.0.1:1"), "{host}");
+            assert!(check(host, "[::1]:1"), "{host}");
+            assert!(check(host, "[::ffff:127.0.0.1]:1"), "{host}");
+            assert!(!check(host, "192.0.2.1:1"), "{host}");
+        }
+        for host in ["rebound.example:8080", "localhost.example", "10.0.0.1", "", "127.0.0.1.example", "[::2]:80"] {
+            assert!(!check(host, "127.0.0.1:1"), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_counts_beside_the_host_field() {
+        let uri = Uri::from_static("http://rebound.example/system/functions");
+        let refused = Guard::Loopback.check(&headers(&[("host", "localhost")]), &uri, "127.0.0.1:1".parse().unwrap());
+        assert_eq!(refused, Err(Refused::NotLocal));
+    }
+}
