@@ -92,7 +92,9 @@ impl Program {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| format!("{program}: {error}; install it (Debian: apt-get install nginx-light haproxy wrk)"))?;
+            .map_err(|error| {
+                format!("{program}: {error}; install it (Debian: apt-get install nginx-light haproxy wrk)")
+            })?;
         let started = Self { child, address, metrics: None };
         wait_until_it_accepts(address).map_err(|error| format!("{program}: {error}"))?;
         Ok(started)

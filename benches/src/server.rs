@@ -37,7 +37,8 @@ where
                     let answered = answer(request);
                     async move { Ok::<_, Infallible>(answered.await) }
                 });
-                let _closed = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _closed =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
         }
     });
