@@ -48,7 +48,7 @@
 //! | 4 | [`listener`], [`admin`] |
 //! | 3 | [`invoke`], [`router`], [`respond`] |
 //! | 2 | [`scaler`], [`forward`], [`plugin`], [`config`] |
-//! | 1 | [`query`], [`host`], [`provider`] |
+//! | 1 | [`query`], [`host`], [`provider`], [`upstream`] |
 //! | 0 | [`name`], [`metrics`], [`shutdown`], [`parse`] |
 
 pub mod admin;
@@ -69,4 +69,5 @@ pub mod respond;
 pub mod router;
 pub mod scaler;
 pub mod shutdown;
+pub mod upstream;
 pub mod watchdog;

@@ -1,0 +1,114 @@
+//! Why a request was not answered, and whether a byte of it was written.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Place;
+
+/// Why a request was not answered.
+///
+/// Messages name places, so they are for logs: an outsider must not read them.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The text is no `host:port`.
+    #[error("not a host and port: {0:?}; write host:port, or [address]:port for IPv6")]
+    InvalidAuthority(Box<str>),
+    /// The name was not resolved.
+    #[error("{place} was not resolved")]
+    Resolve {
+        /// Where to connect.
+        place: Place,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The name has no addresses.
+    #[error("{0} has no addresses")]
+    NoAddress(Place),
+    /// The [`AddressCheck`](super::AddressCheck) refused every address; this is the last of them.
+    #[error("{place} is at {address}, which may not be dialled")]
+    AddressDenied {
+        /// Where to connect.
+        place: Place,
+        /// The address that was refused.
+        address: IpAddr,
+    },
+    /// No connection came about.
+    #[error("no connection to {place}")]
+    Connect {
+        /// Where to connect.
+        place: Place,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No connection came about in time.
+    #[error("no connection to {place} within {after:?}")]
+    ConnectTimeout {
+        /// Where to connect.
+        place: Place,
+        /// How long it was tried.
+        after: Duration,
+    },
+    /// TLS was not agreed upon, or the server's certificate is not trusted.
+    #[error("no TLS with {place}")]
+    Tls {
+        /// Where to connect.
+        place: Place,
+        /// What TLS said.
+        source: io::Error,
+    },
+    /// The connection was lost before a byte of the request was written.
+    #[error("the connection was closed before the request was sent")]
+    Unsent(#[source] hyper::Error),
+    /// The connection broke, or the answer was no HTTP, after the request was begun.
+    #[error("the connection broke before the response")]
+    Broken(#[source] hyper::Error),
+    /// No response began in time.
+    #[error("no response within {0:?}")]
+    ResponseTimeout(Duration),
+}
+
+impl Error {
+    /// Whether no byte of the request was written: then it may be sent again, whatever its method.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        !matches!(self, Self::Broken(_) | Self::ResponseTimeout(_))
+    }
+
+    /// Whether nobody listens at the place, or it cannot be reached: an instance that is gone or not yet there.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::NoAddress(_) | Self::Resolve { .. })
+    }
+
+    /// Whether time ran out.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::ConnectTimeout { .. } | Self::ResponseTimeout(_))
+    }
+
+    /// Whether the server closed the connection without a byte of a response.
+    #[must_use]
+    pub fn is_without_response(&self) -> bool {
+        match self {
+            Self::Broken(error) => error.is_incomplete_message() || error.is_canceled() || error.is_closed(),
+            _unsent if self.is_unsent() => true,
+            _timeout => false,
+        }
+    }
+}
+
+/// A failed [`Pool::send`](super::Pool::send).
+pub struct SendError<B> {
+    /// What happened.
+    pub error: Error,
+    /// The request, to be sent again; present exactly if no byte of it was written. Boxed, since
+    /// a request is large and errors are rare.
+    pub request: Option<Box<http::Request<B>>>,
+}
+
+impl<B> std::fmt::Debug for SendError<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SendError").field("error", &self.error).field("unsent", &self.request.is_some()).finish()
+    }
+}
