@@ -12,6 +12,8 @@ mod connect;
 mod error;
 mod pool;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use connect::{AddressCheck, Place, Protocol, Target, Tls};
 pub use error::{Error, SendError};

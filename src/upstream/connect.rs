@@ -13,9 +13,21 @@ use tokio::net::{TcpStream, UnixStream};
 use super::Error;
 use super::stream::Stream;
 
-/// Whether an address may be dialled: called with the host as it was written and each address that
-/// it stands for, right before that address is dialled. Must not block.
-pub type AddressCheck = Arc<dyn Fn(&str, IpAddr) -> bool + Send + Sync>;
+/// Decides about addresses right before they are dialled, so that a name cannot mean something else
+/// by then. Implemented by functions of the same shape too.
+pub trait AddressCheck: Send + Sync {
+    /// Whether `address` may be dialled, one of those that `host` stands for. Must not block.
+    ///
+    /// # Errors
+    /// Why it may not, in a few words for the log.
+    fn check(&self, host: &str, address: SocketAddr) -> Result<(), String>;
+}
+
+impl<F: Fn(&str, SocketAddr) -> Result<(), String> + Send + Sync> AddressCheck for F {
+    fn check(&self, host: &str, address: SocketAddr) -> Result<(), String> {
+        self(host, address)
+    }
+}
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,7 +79,7 @@ pub struct Target {
     /// Which HTTP is spoken.
     pub protocol: Protocol,
     /// Which addresses may be dialled; `None` allows all. Not asked for Unix sockets.
-    pub check: Option<AddressCheck>,
+    pub check: Option<Arc<dyn AddressCheck>>,
 }
 
 impl Target {
@@ -81,7 +93,7 @@ impl Target {
     fn identity(&self) -> (usize, Option<&ServerName<'static>>, usize) {
         let config = self.tls.as_ref().map_or(0, |tls| Arc::as_ptr(&tls.config).addr());
         let name = self.tls.as_ref().and_then(|tls| tls.server_name.as_ref());
-        let check = self.check.as_ref().map_or(0, |check| Arc::as_ptr(check).addr());
+        let check = self.check.as_ref().map_or(0, |check| Arc::as_ptr(check).cast::<()>().addr());
         (config, name, check)
     }
 }
@@ -154,9 +166,9 @@ async fn dial_tcp(authority: &Arc<str>, target: &Target) -> Result<TcpStream, Er
     let mut last = Error::NoAddress(place());
     for address in addresses {
         // An IPv4 address in IPv6's clothes is judged as what it is.
-        let ip = address.ip().to_canonical();
-        if target.check.as_ref().is_some_and(|allows| !allows(host, ip)) {
-            last = Error::AddressDenied { place: place(), address: ip };
+        let judged = SocketAddr::new(address.ip().to_canonical(), port);
+        if let Some(Err(reason)) = target.check.as_ref().map(|check| check.check(host, judged)) {
+            last = Error::AddressDenied { place: place(), address: judged, reason };
             continue;
         }
         match TcpStream::connect(address).await {
@@ -203,7 +215,7 @@ mod tests {
         let one = Target::plain(Place::Tcp("127.0.0.1:80".into()));
         assert_eq!(one, one.clone());
         assert_ne!(one, Target { protocol: Protocol::Http2, ..one.clone() });
-        let check: AddressCheck = Arc::new(|_host, _ip| true);
+        let check: Arc<dyn AddressCheck> = Arc::new(|_host: &str, _address: SocketAddr| Ok(()));
         let checked = Target { check: Some(check), ..one.clone() };
         assert_eq!(checked, checked.clone());
         assert_ne!(one, checked);

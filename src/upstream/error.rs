@@ -1,7 +1,7 @@
 //! Why a request was not answered, and whether a byte of it was written.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Place;
@@ -26,12 +26,14 @@ pub enum Error {
     #[error("{0} has no addresses")]
     NoAddress(Place),
     /// The [`AddressCheck`](super::AddressCheck) refused every address; this is the last of them.
-    #[error("{place} is at {address}, which may not be dialled")]
+    #[error("{place} is at {address}, which may not be dialled: {reason}")]
     AddressDenied {
         /// Where to connect.
         place: Place,
         /// The address that was refused.
-        address: IpAddr,
+        address: SocketAddr,
+        /// Why not.
+        reason: String,
     },
     /// No connection came about.
     #[error("no connection to {place}")]
