@@ -87,7 +87,7 @@ async fn a_unix_socket_is_a_place_too() {
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
     tokio::spawn(async move {
         let (mut stream, _peer) = listener.accept().await.unwrap();
-        drop(stream.read(&mut [0; 1024]).await.unwrap());
+        let _read = stream.read(&mut [0; 1024]).await.unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
     });
     let (pool, _opened) = pool(Config::default());
@@ -126,7 +126,7 @@ async fn a_connection_that_the_server_closed_is_passed_over() {
         let mut closed = Some(closed);
         loop {
             let (mut stream, _peer) = listener.accept().await.unwrap();
-            drop(stream.read(&mut [0; 1024]).await.unwrap());
+            let _read = stream.read(&mut [0; 1024]).await.unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
             drop(stream);
             closed.take().map(|closed| closed.send(()));
@@ -145,7 +145,7 @@ async fn a_broken_response_does_not_hand_the_request_back() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let (mut stream, _peer) = listener.accept().await.unwrap();
-        drop(stream.read(&mut [0; 1024]).await.unwrap());
+        let _read = stream.read(&mut [0; 1024]).await.unwrap();
     });
     let (pool, _opened) = pool(Config::default());
     let failed = pool.send(&tcp(address), request("/"), SOON).await.unwrap_err();
@@ -169,7 +169,7 @@ async fn a_body_dropped_half_way_closes_its_connection() {
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move {
         let (mut stream, _peer) = listener.accept().await.unwrap();
-        drop(stream.read(&mut [0; 1024]).await.unwrap());
+        let _read = stream.read(&mut [0; 1024]).await.unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun").await.unwrap();
         stream.read(&mut [0; 16]).await
     });
