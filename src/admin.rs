@@ -9,18 +9,36 @@ pub mod auth;
 pub mod metrics;
 pub mod socket;
 
+mod answer;
+mod functions;
+mod input;
+mod logs;
+mod namespaces;
+mod route;
+mod secrets;
+mod serve;
+mod time;
+mod wire;
+
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode, Uri, request};
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::sync::Semaphore;
 
 use crate::metrics::Registry;
 use crate::name::{FunctionRef, Namespace};
 use crate::provider::Directory;
+use answer::Refusal;
 pub use auth::{Auth, CredentialsError};
+use functions::Change;
+use route::{Query, Route};
 
 /// The default of [`Config::body_bytes`]: the largest deployment that etcd, and so Kubernetes, keeps
 /// is 1.5 MiB; a secret has at most 1 MiB before base64.
@@ -34,6 +52,17 @@ pub const LOG_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// The default of [`Config::log_streams`].
 pub const LOG_STREAMS: usize = 64;
+
+/// How long a request's body may take to arrive; the longest are a few MiB.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What `/` answers: there is no page to click on.
+const ROOT: &str = concat!(
+    "Wicketgate ",
+    env!("CARGO_PKG_VERSION"),
+    "\n\nfunctions   /function/{name}[.namespace]\nadmin API   /system/functions, /system/info, ...\n\
+     health      /healthz, /readyz\n"
+);
 
 /// What the operator says of the admin API.
 #[derive(Clone, Debug)]
@@ -97,6 +126,7 @@ struct Shared {
     config: Config,
     guard: auth::Guard,
     parts: Parts,
+    log_streams: Arc<Semaphore>,
 }
 
 impl Admin {
@@ -106,7 +136,8 @@ impl Admin {
     /// A credential file cannot be read or is empty.
     pub fn new(config: Config, parts: Parts) -> Result<Self, CredentialsError> {
         let guard = auth::Guard::new(&config.auth)?;
-        Ok(Self { shared: Arc::new(Shared { config, guard, parts }) })
+        let log_streams = Arc::new(Semaphore::new(config.log_streams.min(Semaphore::MAX_PERMITS)));
+        Ok(Self { shared: Arc::new(Shared { config, guard, parts, log_streams }) })
     }
 
     /// Answers everything that is not `/function/*`; `peer` is who connected.
@@ -118,7 +149,131 @@ impl Admin {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
-        let _ = (request, peer, &self.shared.config, &self.shared.guard, &self.shared.parts);
-        std::future::pending().await
+        let (head, body) = request.into_parts();
+        self.try_answer(&head, body, peer).await.unwrap_or_else(|refusal| answer::refuse(&refusal, &head))
+    }
+
+    async fn try_answer<B>(&self, head: &request::Parts, body: B, peer: SocketAddr) -> Result<Response<Body>, Refusal>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let shared = &self.shared;
+        // In OpenFaaS's order: 404 before 405 before 401.
+        let route = Route::of(head.uri.path()).ok_or(Refusal::NoRoute)?;
+        if !route.allows(&head.method) {
+            return Err(Refusal::NoMethod);
+        }
+        if route.is_guarded() {
+            shared.guard.check(&head.headers, &head.uri, peer)?;
+        }
+        match route {
+            Route::Root => return Ok(answer::text(StatusCode::OK, ROOT)),
+            Route::Health => return Ok(answer::text(StatusCode::OK, "OK")),
+            Route::Ready => {
+                let unready = (shared.parts.unready)();
+                return unready
+                    .map_or_else(|| Ok(answer::text(StatusCode::OK, "OK")), |why| Err(Refusal::Unready(why)));
+            }
+            Route::Info
+            | Route::Functions
+            | Route::Function(_)
+            | Route::Scale(_)
+            | Route::Namespaces
+            | Route::Namespace(_)
+            | Route::Secrets
+            | Route::Logs => {}
+        }
+        let body = if head.method == Method::GET { Bytes::new() } else { self.read(body).await? };
+        let work = perform(Arc::clone(shared), route, head.method.clone(), head.uri.clone(), body);
+        let work = AbortOnDrop(shared.parts.runtime.spawn(work));
+        let answered = work.await.map_err(|_panicked_or_shut_down| Refusal::Died)?;
+        if head.method != Method::GET {
+            let status = answered.as_ref().map_or_else(answer::status, Response::status);
+            tracing::info!(%peer, method = %head.method, path = head.uri.path(), status = status.as_u16(), "admin write");
+        }
+        answered
+    }
+
+    /// The whole body, if it is short enough and comes in time.
+    async fn read<B>(&self, body: B) -> Result<Bytes, Refusal>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let limit = self.shared.config.body_bytes;
+        let limited = Limited::new(body, limit).collect();
+        match tokio::time::timeout(BODY_TIMEOUT, limited).await {
+            Err(_elapsed) => Err(Refusal::BodyTooSlow(BODY_TIMEOUT)),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge(limit)),
+            Ok(Err(error)) => Err(Refusal::BodyBroken(error.to_string())),
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        }
     }
 }
+
+/// One operation, on the runtime that may be busy for a while.
+async fn perform(
+    shared: Arc<Shared>,
+    route: Route,
+    method: Method,
+    uri: Uri,
+    body: Bytes,
+) -> Result<Response<Body>, Refusal> {
+    let query = &Query::of(&uri);
+    match route {
+        // Answered before anything is asked.
+        Route::Root | Route::Health | Route::Ready => Err(Refusal::NoRoute),
+        Route::Info => info(&shared).await,
+        Route::Functions => match method {
+            Method::GET => functions::list(&shared, query).await,
+            Method::POST => functions::change(&shared, Change::Deploy, &body, query).await,
+            Method::PUT => functions::change(&shared, Change::Update, &body, query).await,
+            _ => functions::delete(&shared, &body, query).await,
+        },
+        Route::Function(name) => functions::show(&shared, &name, query).await,
+        Route::Scale(name) => functions::scale(&shared, &name, &body, query).await,
+        Route::Namespaces => namespaces::list(&shared).await,
+        Route::Namespace(name) => namespaces::one(&shared, &method, name.as_deref(), &body).await,
+        Route::Secrets if method == Method::GET => secrets::list(&shared, query).await,
+        Route::Secrets => secrets::change(&shared, &method, &body, query).await,
+        Route::Logs => logs::stream(&shared, query).await,
+    }
+}
+
+/// `/system/info`: this gateway, and the platform of the default provider (of the first one where
+/// none is the default); `null` when it cannot say, as in OpenFaaS.
+async fn info(shared: &Shared) -> Result<Response<Body>, Refusal> {
+    let entries = shared.parts.directory.entries();
+    let platform = match entries.iter().find(|entry| entry.is_default).or_else(|| entries.first()) {
+        None => None,
+        Some(entry) => match entry.provider.describe().await {
+            Ok(platform) => Some(platform),
+            Err(error) => {
+                tracing::debug!(%error, "platform not described");
+                None
+            }
+        },
+    };
+    answer::json(StatusCode::OK, &wire::GatewayInfo::new(platform))
+}
+
+/// Ends the work when its client leaves.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, tokio::task::JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests;

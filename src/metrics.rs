@@ -1,6 +1,8 @@
 //! The registry of metrics and their text form. A leaf: each part defines its own metrics from
 //! these constructors and keeps the handles, so that counting costs one atomic addition.
 
+use std::collections::BTreeMap;
+
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -72,6 +74,20 @@ impl Registry {
         self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
     }
 
+    /// The counters named `name`, added up by the value of one label.
+    #[must_use]
+    pub fn sums(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
+        let mut sums = BTreeMap::new();
+        for family in self.0.gather().iter().filter(|family| family.name() == name) {
+            for metric in family.get_metric() {
+                if let Some(pair) = metric.get_label().iter().find(|pair| pair.name() == label) {
+                    *sums.entry(pair.value().to_owned()).or_insert(0.0) += metric.get_counter().get_value();
+                }
+            }
+        }
+        sums
+    }
+
     /// All metrics in Prometheus' text format, version 0.0.4.
     #[must_use]
     pub fn exposition(&self) -> Vec<u8> {
@@ -93,6 +109,18 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_add_up_over_the_other_labels() {
+        let registry = Registry::default();
+        let counters = registry.counters("gateway_function_invocation_total", "Help.", &["function_name", "code"]);
+        counters.with_label_values(&["a.x", "200"]).inc_by(2);
+        counters.with_label_values(&["a.x", "500"]).inc();
+        counters.with_label_values(&["b.x", "200"]).inc();
+        let sums = registry.sums("gateway_function_invocation_total", "function_name");
+        assert_eq!(sums, BTreeMap::from([("a.x".to_owned(), 3.0), ("b.x".to_owned(), 1.0)]));
+        assert!(registry.sums("other", "function_name").is_empty());
+    }
 
     #[test]
     fn what_was_counted_is_exposed_under_its_exact_name() {

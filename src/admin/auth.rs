@@ -11,8 +11,9 @@ use sha2::{Digest as _, Sha256};
 /// Who may call `/system/*`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Auth {
-    /// Nothing is configured: only a loopback peer that addresses a loopback host. The second half
-    /// keeps web pages in a local browser from reaching the API under a name of their own.
+    /// Nothing is configured: only a loopback peer that addresses a loopback host, and no web page of
+    /// another host. The last two keep pages in a local browser from reaching the API, under a name of
+    /// their own or with a form that they send to 127.0.0.1.
     #[default]
     Loopback,
     /// `auth = "none"`, written out by the operator: everybody.
@@ -87,7 +88,9 @@ impl Guard {
     pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri, peer: SocketAddr) -> Result<(), Refused> {
         match self {
             Self::Open => Ok(()),
-            Self::Loopback if is_loopback(peer) && names_loopback(headers, uri) => Ok(()),
+            Self::Loopback if is_loopback(peer) && names_loopback(headers, uri) && is_no_foreign_page(headers) => {
+                Ok(())
+            }
             Self::Loopback => Err(Refused::NotLocal),
             Self::Basic(credentials) if credentials.match_field(headers) => Ok(()),
             Self::Basic(_) => Err(Refused::Credentials),
@@ -136,22 +139,34 @@ fn is_loopback(peer: SocketAddr) -> bool {
     peer.ip().to_canonical().is_loopback()
 }
 
-/// Whether the request is addressed to this machine: the target's authority (HTTP/2, absolute form)
-/// where there is one, else the `Host` field. A request with neither (HTTP/1.0) is taken for local.
+/// Whether the request is addressed to this machine: by the target's authority (HTTP/2, absolute
+/// form) and by the `Host` field. A request with neither (HTTP/1.0) is taken for local.
 fn names_loopback(headers: &HeaderMap, uri: &Uri) -> bool {
-    let mut names = uri.host().into_iter().chain(headers.get_all(header::HOST).iter().map(|field| {
-        let authority = field.to_str().unwrap_or("invalid");
-        // Without the port; the colons of `[::1]` are inside its brackets.
-        match authority.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-            Some(_) | None => authority,
-        }
-    }));
-    names.all(|name| {
-        let name = name.trim_start_matches('[').trim_end_matches(']');
-        name.eq_ignore_ascii_case("localhost")
-            || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
-    })
+    let fields = headers.get_all(header::HOST).iter().map(|field| field.to_str().unwrap_or("invalid"));
+    fields.map(without_port).chain(uri.host()).all(is_loopback_name)
+}
+
+/// Whether no browser says that the request comes from a page of another host. The origin `null` is
+/// another host's.
+fn is_no_foreign_page(headers: &HeaderMap) -> bool {
+    let origins = headers.get_all(header::ORIGIN).iter().map(|field| field.to_str().unwrap_or("invalid"));
+    let mut hosts = origins.map(|origin| without_port(origin.split_once("://").map_or("null", |(_, host)| host)));
+    let site = headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
+    hosts.all(is_loopback_name) && site != Some(b"cross-site")
+}
+
+/// An authority's host. The colons of `[::1]` are inside its brackets.
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        Some(_) | None => authority,
+    }
+}
+
+fn is_loopback_name(name: &str) -> bool {
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -219,5 +234,18 @@ mod tests {
         let uri = Uri::from_static("http://rebound.example/system/functions");
         let refused = Guard::Loopback.check(&headers(&[("host", "localhost")]), &uri, "127.0.0.1:1".parse().unwrap());
         assert_eq!(refused, Err(Refused::NotLocal));
+    }
+
+    #[test]
+    fn a_page_of_another_host_is_turned_away() {
+        let check = |name: &'static str, value: &str| {
+            let headers = headers(&[("host", "127.0.0.1:8080"), (name, value)]);
+            Guard::Loopback.check(&headers, &Uri::from_static("/"), "127.0.0.1:1".parse().unwrap()).is_ok()
+        };
+        assert!(check("origin", "http://localhost:3000"));
+        assert!(check("sec-fetch-site", "same-origin"));
+        assert!(!check("origin", "https://evil.example"));
+        assert!(!check("origin", "null"));
+        assert!(!check("sec-fetch-site", "cross-site"));
     }
 }
