@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::host::egress::GrantClient;
 use crate::name::{FunctionRef, Generation, Namespace, ProviderName};
 use functions::{
     FunctionDeployment, FunctionPage, FunctionStatus, LogBatch, LogRequest, NamePage, NamespaceEntry, Platform, Secret,
@@ -182,6 +183,12 @@ pub trait Provider: ServiceQuery {
 
     /// The generation that answers now. Grows with every publish.
     fn generation(&self) -> Generation;
+
+    /// One of its grants by name, to forward a function's requests through ([`Target::Grant`]).
+    fn grant(&self, name: &str) -> Option<Arc<GrantClient>> {
+        let _ = name;
+        None
+    }
 
     /// Waits for changes for up to `timeout`; without a cursor, a page of a full snapshot.
     fn changes<'a>(

@@ -10,6 +10,7 @@
 
 mod connect;
 mod error;
+mod never;
 mod pool;
 mod stream;
 #[cfg(test)]
@@ -17,4 +18,5 @@ mod tests;
 
 pub use connect::{AddressCheck, Place, Protocol, Target, Tls};
 pub use error::{Error, SendError};
+pub use never::never_dialled;
 pub use pool::{Body, Config, Pool, Timeouts};

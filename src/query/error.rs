@@ -53,6 +53,8 @@ pub enum Budget {
     Handles,
     /// Requests to the platform (`requests`).
     Requests,
+    /// Bytes of request bodies sent (`request-bytes`).
+    RequestBytes,
     /// Bytes of responses read (`response-bytes`).
     ResponseBytes,
 }
@@ -68,6 +70,7 @@ impl Budget {
             Self::HostCallBytes => "host-call-bytes",
             Self::Handles => "handles",
             Self::Requests => "requests",
+            Self::RequestBytes => "request-bytes",
             Self::ResponseBytes => "response-bytes",
         }
     }

@@ -1,0 +1,348 @@
+//! Why a guest's request was not sent, or not answered.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::host::grant::path::InvalidPath;
+use crate::name::ProviderName;
+use crate::query::{Budget, Fault};
+use crate::upstream;
+
+/// Why a guest's request was not sent, not answered, or its answer broken off.
+///
+/// Messages are for the operator: they name the provider, the grant and the rule or limit to
+/// write. They hold no credential, no query value and no body.
+#[derive(Debug, thiserror::Error)]
+pub enum EgressError {
+    /// The request's authority is not the name of a grant.
+    #[error(
+        "provider {provider}: no grant is named {asked:?}; granted: {granted}. If the plugin shall reach it, \
+         write [provider.{provider}.grant.{asked}] with connect = \"http://host:port\" and allow = [\"{rule}\"]"
+    )]
+    UnknownGrant {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// What it asked for.
+        asked: String,
+        /// The names of the provider's grants, or `nothing`.
+        granted: String,
+        /// The rule that would allow this request.
+        rule: String,
+    },
+    /// The request's target can be read in more than one way.
+    #[error("provider {provider}: grant {grant}: {method} {path:?} is never sent")]
+    UnsafeTarget {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// The request's method.
+        method: String,
+        /// The request's path, cut to [`SHOWN_MAX_BYTES`].
+        path: String,
+        /// What is wrong with it.
+        source: InvalidPath,
+    },
+    /// No rule matches.
+    #[error(
+        "provider {provider}: grant {grant}: no rule allows this request; if it shall pass, add \"{rule}\" to \
+         `allow` under [provider.{provider}.grant.{grant}]"
+    )]
+    NoRule {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// The rule that would allow this request, with `*` for the values of its query.
+        rule: String,
+    },
+    /// The request would change something, and the plugin is not published yet.
+    #[error(
+        "provider {provider}: grant {grant}: {rule:?} has effect \"write\", and until a plugin is published only \
+         \"read\" is open to it; if the request changes nothing, say so with effect = \"read\""
+    )]
+    ReadOnly {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// The rule that matched, or the one that would allow the request.
+        rule: String,
+    },
+    /// A budget of the call is used up.
+    #[error(
+        "provider {provider}: grant {grant}: over the limit of {limit} for one call; raise `{}` under \
+         [provider.{provider}.limits] if that is meant", budget.setting()
+    )]
+    Budget {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// Which budget.
+        budget: Budget,
+        /// Its bound, in requests or bytes.
+        limit: u64,
+    },
+    /// A response is longer than its grant allows.
+    #[error(
+        "provider {provider}: grant {grant}: a response has more than {limit} bytes; raise `response-bytes` under \
+         [provider.{provider}.grant.{grant}.limits] if that is meant"
+    )]
+    ResponseTooLarge {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// A header section is too long.
+    #[error(
+        "provider {provider}: grant {grant}: the header section of the {direction} has {bytes} bytes, the limit is \
+         {limit}; raise `header-bytes` under [provider.{provider}.limits] if that is meant"
+    )]
+    HeaderTooLarge {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// `request` or `response`.
+        direction: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// All of the grant's requests in flight are taken.
+    #[error(
+        "provider {provider}: grant {grant}: {limit} requests are in flight and none ended within {after:?}; raise \
+         `in-flight` under [provider.{provider}.grant.{grant}.limits] if the platform bears more"
+    )]
+    Busy {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// How many may be in flight.
+        limit: u32,
+        /// How long this one waited.
+        after: Duration,
+    },
+    /// The platform was not reached, or did not answer.
+    #[error("provider {provider}: grant {grant}")]
+    Upstream {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// What happened.
+        source: upstream::Error,
+    },
+    /// The platform wants to speak another protocol. No guest could.
+    #[error("provider {provider}: grant {grant}: the platform switched protocols, which no request asks for")]
+    Upgraded {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+    },
+    /// A response broke off.
+    #[error("provider {provider}: grant {grant}: the response broke off")]
+    Broken {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// What happened.
+        source: hyper::Error,
+    },
+    /// A response fell silent.
+    #[error("provider {provider}: grant {grant}: the response fell silent for {after:?}")]
+    Silent {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// For how long.
+        after: Duration,
+    },
+}
+
+/// How much of a guest's text an error shows, in bytes.
+pub const SHOWN_MAX_BYTES: usize = 256;
+
+/// A guest's text as an error shows it: cut, and without characters that a terminal obeys.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .map(|c| if c.is_control() || c == '"' { '?' } else { c })
+        .scan(0, |bytes, c| {
+            *bytes += c.len_utf8();
+            (*bytes <= SHOWN_MAX_BYTES).then_some(c)
+        })
+        .collect();
+    if text.len() > SHOWN_MAX_BYTES {
+        shown.push_str("...");
+    }
+    shown
+}
+
+impl EgressError {
+    /// Who has to act.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::UnknownGrant { .. }
+            | Self::UnsafeTarget { .. }
+            | Self::NoRule { .. }
+            | Self::ReadOnly { .. }
+            | Self::Budget { .. }
+            | Self::HeaderTooLarge { direction: "request", .. } => Fault::Plugin,
+            Self::HeaderTooLarge { .. }
+            | Self::ResponseTooLarge { .. }
+            | Self::Upstream { .. }
+            | Self::Upgraded { .. }
+            | Self::Broken { .. }
+            | Self::Silent { .. } => Fault::Platform,
+            Self::Busy { .. } => Fault::Gateway,
+        }
+    }
+
+    /// Whether the same request may be answered a moment later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            // An address that is never dialled and a certificate that is not trusted stay so.
+            Self::Upstream { source, .. } => source.is_refused() || source.is_timeout() || source.is_without_response(),
+            Self::Busy { .. } | Self::Broken { .. } | Self::Silent { .. } => true,
+            Self::UnknownGrant { .. }
+            | Self::UnsafeTarget { .. }
+            | Self::NoRule { .. }
+            | Self::ReadOnly { .. }
+            | Self::Budget { .. }
+            | Self::ResponseTooLarge { .. }
+            | Self::HeaderTooLarge { .. }
+            | Self::Upgraded { .. } => false,
+        }
+    }
+
+    /// Whether time ran out.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Upstream { source, .. } => source.is_timeout(),
+            Self::Silent { .. } | Self::Busy { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Why the request was denied, as a metric's label; `None` if it was not.
+    #[must_use]
+    pub fn denial(&self) -> Option<&'static str> {
+        match self {
+            Self::UnknownGrant { .. } => Some("unknown-grant"),
+            Self::UnsafeTarget { .. } => Some("unsafe-target"),
+            Self::NoRule { .. } => Some("no-rule"),
+            Self::ReadOnly { .. } => Some("read-only"),
+            Self::Upstream { source: upstream::Error::AddressDenied { .. }, .. } => Some("address"),
+            _ => None,
+        }
+    }
+
+    /// The budget of the call that was broken.
+    #[must_use]
+    pub fn budget(&self) -> Option<Budget> {
+        match self {
+            Self::Budget { budget, .. } => Some(*budget),
+            _ => None,
+        }
+    }
+
+    /// How it ended, as a metric's label.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            _ if self.denial().is_some() => "denied",
+            Self::Budget { .. } | Self::HeaderTooLarge { .. } | Self::ResponseTooLarge { .. } => "limit",
+            Self::Busy { .. } => "busy",
+            _ if self.is_timeout() => "timeout",
+            Self::Upstream { source, .. } if source.is_refused() => "unreachable",
+            _ => "broken",
+        }
+    }
+}
+
+/// Why a provider's grants cannot be used: what the configuration names is not there or not usable.
+#[derive(Debug, thiserror::Error)]
+#[error("provider {provider}: grant {grant}")]
+pub struct GrantError {
+    /// Whose grant.
+    pub provider: ProviderName,
+    /// Its name.
+    pub grant: String,
+    /// What is wrong.
+    #[source]
+    pub reason: GrantFault,
+}
+
+/// What is wrong with a grant.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantFault {
+    /// A file cannot be read.
+    #[error("{} was not read", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is longer than any that is meant.
+    #[error("{} has more than {limit} bytes", path.display())]
+    TooLong {
+        /// Which file.
+        path: PathBuf,
+        /// How long it may be.
+        limit: u64,
+    },
+    /// A secret is empty, or has bytes that no header field can have.
+    #[error("{} holds no usable secret: one line of visible characters is expected", path.display())]
+    NotASecret {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A file holds no certificate, or none that is usable.
+    #[error("{} holds no usable certificate in PEM: {detail}", path.display())]
+    NotACertificate {
+        /// Which file.
+        path: PathBuf,
+        /// What TLS said; never the content.
+        detail: String,
+    },
+    /// A file holds no private key, or none that goes with the certificate.
+    #[error("{} holds no usable private key in PEM: {detail}", path.display())]
+    NotAKey {
+        /// Which file.
+        path: PathBuf,
+        /// What TLS said; never the content.
+        detail: String,
+    },
+    /// The name is no DNS name and no address.
+    #[error("{0:?} is not a server name; write a DNS name or an IP address")]
+    ServerName(String),
+    /// TLS was configured for a grant that does not speak it.
+    #[error("`ca`, `client-cert` and `server-name` need connect = \"https://...\"")]
+    TlsUnused,
+    /// The header field is the gateway's own business.
+    #[error("the field {0:?} cannot carry a credential; it belongs to the connection or names the host")]
+    Header(String),
+    /// The address is one that is never dialled.
+    #[error("connect: {address} is {kind}, which is never dialled")]
+    Address {
+        /// The address.
+        address: std::net::IpAddr,
+        /// What it is.
+        kind: &'static str,
+    },
+}

@@ -1,0 +1,310 @@
+//! One grant in use: the way of a request through it and back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use prometheus::IntCounter;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::body::{BoxError, EgressBody, RequestBody};
+use super::client::GrantClient;
+use super::credentials::Credentials;
+use super::error::{EgressError, GrantFault, shown};
+use super::headers::{REQUEST_ALLOWLIST, is_forbidden, is_stripped_from_responses, section_bytes};
+use super::{Access, EgressMeter, EgressMetrics, Timeouts};
+use crate::host::grant::path::{check_path, check_query};
+use crate::host::grant::rule::{Effect, parameters};
+use crate::host::grant::{Grant, GrantLimits, HttpVersion, Mode, Rule};
+use crate::name::{Namespace, ProviderName};
+use crate::query::Budget;
+use crate::upstream::{self, Pool};
+
+/// How many fields a request or response has at most, whatever their length.
+const HEADER_FIELDS_MAX: usize = 128;
+
+/// A grant with its connections, credentials and places.
+pub(super) struct Gate {
+    provider: ProviderName,
+    pub(super) name: String,
+    rules: Vec<Rule>,
+    mode: Mode,
+    version: HttpVersion,
+    pub(super) limits: GrantLimits,
+    pub(super) client: Arc<GrantClient>,
+    pub(super) credentials: Credentials,
+    pool: Pool<RequestBody>,
+    places: Arc<Semaphore>,
+    metrics: EgressMetrics,
+    answered: IntCounter,
+}
+
+impl Gate {
+    /// Reads the grant's files. Blocks.
+    pub(super) fn new(
+        provider: &ProviderName,
+        name: &str,
+        grant: &Grant,
+        header_bytes: usize,
+        metrics: &EgressMetrics,
+    ) -> Result<Self, GrantFault> {
+        let max_idle = usize::try_from(grant.limits.max_idle).unwrap_or(usize::MAX);
+        let config = upstream::Config {
+            idle_per_target: max_idle,
+            idle: max_idle,
+            idle_timeout: grant.limits.idle_timeout,
+            header_bytes,
+            header_fields: HEADER_FIELDS_MAX,
+        };
+        let places = usize::try_from(grant.limits.in_flight.get()).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Ok(Self {
+            provider: provider.clone(),
+            name: name.to_owned(),
+            rules: grant.rules.clone(),
+            mode: grant.mode,
+            version: grant.version,
+            limits: grant.limits,
+            client: Arc::new(GrantClient::new(grant)?),
+            credentials: Credentials::load(&grant.auth)?,
+            pool: Pool::new(config, metrics.connections(provider, name)),
+            places: Arc::new(Semaphore::new(places)),
+            metrics: metrics.clone(),
+            answered: metrics.answered(provider, name),
+        })
+    }
+
+    pub(super) async fn send<B>(
+        self: &Arc<Self>,
+        request: Request<B>,
+        access: Access,
+        namespaces: &[Namespace],
+        meter: &Arc<EgressMeter>,
+        timeouts: Timeouts,
+    ) -> Result<Response<EgressBody>, EgressError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        meter.count_request().map_err(|budget| self.budget(budget, meter))?;
+        let rule = self.authorize(&request, access, namespaces)?;
+        self.check_sizes(&request, meter)?;
+
+        let shorter = |asked: Option<Duration>, own: Duration| asked.map_or(own, |asked| asked.min(own));
+        let first_byte = shorter(timeouts.first_byte, self.limits.first_byte_timeout);
+        let upstream_timeouts = upstream::Timeouts {
+            connect: shorter(timeouts.connect, self.limits.connect_timeout),
+            response: first_byte,
+        };
+
+        let place = self.place(first_byte).await?;
+        let request = self.prepare(request, rule, meter);
+        let response = self
+            .pool
+            .send(self.client.target(), request, upstream_timeouts)
+            .await
+            .map_err(|failed| self.not_answered(failed.error, meter))?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(EgressError::Upgraded { provider: self.provider.clone(), grant: self.name.clone() });
+        }
+        let limit = meter.limits().header_bytes;
+        self.check_section(section_bytes(response.headers()), limit, "response")?;
+
+        self.answered.inc();
+        let between_bytes = shorter(timeouts.between_bytes, self.limits.between_bytes_timeout);
+        let (mut head, body) = response.into_parts();
+        filter_response(&mut head.headers, &self.credentials);
+        // What hyper keeps there (reason phrases) is the platform's text past the filter.
+        head.extensions.clear();
+        Ok(Response::from_parts(head, EgressBody::new(body, Arc::clone(self), Arc::clone(meter), place, between_bytes)))
+    }
+
+    /// The rule that lets the request pass; `None` if only observation does.
+    fn authorize<B>(
+        &self,
+        request: &Request<B>,
+        access: Access,
+        namespaces: &[Namespace],
+    ) -> Result<Option<&Rule>, EgressError> {
+        let (method, uri) = (request.method(), request.uri());
+        check_path(uri.path()).and_then(|()| check_query(uri.query().unwrap_or_default())).map_err(|source| {
+            EgressError::UnsafeTarget {
+                provider: self.provider.clone(),
+                grant: self.name.clone(),
+                method: shown(method.as_str()),
+                path: shown(uri.path()),
+                source,
+            }
+        })?;
+        let rule = self.rules.iter().find(|rule| rule.matches(method, uri, request.headers(), namespaces));
+        let effect = rule.map_or_else(|| Effect::of(method), Rule::effect);
+        let is_open = access == Access::Full || effect == Effect::Read;
+        match rule {
+            Some(_) if is_open => Ok(rule),
+            Some(rule) => Err(EgressError::ReadOnly {
+                provider: self.provider.clone(),
+                grant: self.name.clone(),
+                rule: rule.to_string(),
+            }),
+            None if self.mode == Mode::Observe && access == Access::Full && is_grantable(method) => {
+                let rule = rule_for(request);
+                tracing::warn!(provider = %self.provider, grant = self.name, rule, "no rule allows this request; sent all the same, since the grant only observes");
+                self.metrics.denied(&self.provider, "observed");
+                Ok(None)
+            }
+            None => Err(EgressError::NoRule {
+                provider: self.provider.clone(),
+                grant: self.name.clone(),
+                rule: rule_for(request),
+            }),
+        }
+    }
+
+    /// Refuses what is known to be too long before a byte of it is sent.
+    fn check_sizes<B: http_body::Body>(&self, request: &Request<B>, meter: &EgressMeter) -> Result<(), EgressError> {
+        let target = request.uri().path_and_query().map_or(1, |target| target.as_str().len());
+        let bytes = section_bytes(request.headers()).saturating_add(target);
+        self.check_section(bytes, meter.limits().header_bytes, "request")?;
+        meter.check_request_bytes(request.body().size_hint().lower()).map_err(|budget| self.budget(budget, meter))
+    }
+
+    fn check_section(&self, bytes: usize, limit: usize, direction: &'static str) -> Result<(), EgressError> {
+        if bytes <= limit {
+            return Ok(());
+        }
+        let (provider, grant) = (self.provider.clone(), self.name.clone());
+        Err(EgressError::HeaderTooLarge { provider, grant, direction, bytes, limit })
+    }
+
+    async fn place(&self, wait: Duration) -> Result<OwnedSemaphorePermit, EgressError> {
+        let places = Arc::clone(&self.places);
+        match tokio::time::timeout(wait, places.acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            // The semaphore is never closed, so this is the timeout.
+            Ok(Err(_)) | Err(_) => Err(EgressError::Busy {
+                provider: self.provider.clone(),
+                grant: self.name.clone(),
+                limit: self.limits.in_flight.get(),
+                after: wait,
+            }),
+        }
+    }
+
+    /// The request as it is sent: this is where it leaves the sandbox's side.
+    fn prepare<B>(&self, request: Request<B>, rule: Option<&Rule>, meter: &Arc<EgressMeter>) -> Request<RequestBody>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (head, body) = request.into_parts();
+        let mut sent = Request::new(RequestBody::new(body, meter));
+        *sent.method_mut() = head.method;
+        *sent.uri_mut() = self.uri(&head.uri);
+        let passes = |name: &HeaderName| {
+            !is_forbidden(name)
+                && (REQUEST_ALLOWLIST.contains(&name.as_str())
+                    || rule.is_some_and(|rule| rule.headers().any(|asked| asked == name)))
+        };
+        let headers = sent.headers_mut();
+        *headers = head.headers;
+        let left_out: Vec<HeaderName> = headers.keys().filter(|name| !passes(name)).cloned().collect();
+        for name in &left_out {
+            headers.remove(name);
+            tracing::debug!(provider = %self.provider, grant = self.name, field = %name, "header field of a plugin's request left out");
+        }
+        match self.version {
+            HttpVersion::Http1 => {
+                headers.insert(header::HOST, self.client.host().clone());
+            }
+            HttpVersion::Http2 => *sent.version_mut() = Version::HTTP_2,
+        }
+        self.credentials.apply(sent.headers_mut());
+        sent
+    }
+
+    /// Base, path and query. What the guest wrote was checked, and a base is checked when it is
+    /// read, so it always is a target; if it were not, `/` would be asked for.
+    fn uri(&self, asked: &Uri) -> Uri {
+        let (base, path) = (self.client.base(), asked.path());
+        let target = match asked.query() {
+            Some(query) => format!("{base}{path}?{query}"),
+            None => format!("{base}{path}"),
+        };
+        let builder = Uri::builder().path_and_query(target);
+        let builder = match self.version {
+            HttpVersion::Http1 => builder,
+            HttpVersion::Http2 => {
+                builder.scheme(self.client.scheme().clone()).authority(self.client.authority().clone())
+            }
+        };
+        builder.build().unwrap_or_default()
+    }
+
+    /// A request that was refused, or failed before its response.
+    pub(super) fn failed(&self, error: &EgressError) {
+        self.metrics.ended(&self.provider, &self.name, error.outcome());
+        if let Some(reason) = error.denial() {
+            self.metrics.denied(&self.provider, reason);
+        }
+    }
+
+    /// A response that was cut while it was read.
+    pub(super) fn cut(&self, error: &EgressError) {
+        self.metrics.ended(&self.provider, &self.name, if error.outcome() == "limit" { "cut-limit" } else { "cut" });
+    }
+
+    fn not_answered(&self, source: upstream::Error, meter: &EgressMeter) -> EgressError {
+        // A body that stops in the middle breaks the exchange; what stopped it is the reason.
+        match meter.exceeded() {
+            Some(Budget::RequestBytes) => self.budget(Budget::RequestBytes, meter),
+            _ => EgressError::Upstream { provider: self.provider.clone(), grant: self.name.clone(), source },
+        }
+    }
+
+    pub(super) fn budget(&self, budget: Budget, meter: &EgressMeter) -> EgressError {
+        let limit = meter.limit(budget).unwrap_or_default();
+        EgressError::Budget { provider: self.provider.clone(), grant: self.name.clone(), budget, limit }
+    }
+
+    pub(super) fn response_too_large(&self) -> EgressError {
+        let limit = self.limits.response_bytes.unwrap_or(u64::MAX);
+        EgressError::ResponseTooLarge { provider: self.provider.clone(), grant: self.name.clone(), limit }
+    }
+
+    pub(super) fn broken(&self, source: hyper::Error) -> EgressError {
+        EgressError::Broken { provider: self.provider.clone(), grant: self.name.clone(), source }
+    }
+
+    pub(super) fn silent(&self, after: Duration) -> EgressError {
+        EgressError::Silent { provider: self.provider.clone(), grant: self.name.clone(), after }
+    }
+}
+
+fn is_grantable(method: &Method) -> bool {
+    *method != Method::CONNECT && *method != Method::TRACE
+}
+
+/// The rule that would allow a request: its method and path, and `*` for the values of its query,
+/// which may be secret.
+pub(super) fn rule_for<B>(request: &Request<B>) -> String {
+    let mut rule = format!("{} {}", request.method(), request.uri().path());
+    for (index, (name, _value)) in parameters(request.uri().query().unwrap_or_default()).enumerate() {
+        rule.push(if index == 0 { '?' } else { '&' });
+        rule.push_str(name);
+        rule.push_str("=*");
+    }
+    shown(&rule)
+}
+
+/// Takes away what a guest must not see, and what belongs to the connection.
+pub(super) fn filter_response(headers: &mut HeaderMap, credentials: &Credentials) {
+    let stripped: Vec<HeaderName> = headers
+        .iter()
+        .filter(|(name, value)| is_stripped_from_responses(name) || credentials.is_echoed_by(name, value))
+        .map(|(name, _value)| name.clone())
+        .collect();
+    for name in stripped {
+        headers.remove(name);
+    }
+}
