@@ -7,6 +7,7 @@
 //! configuration holds their paths, so it can be shown.
 
 mod command;
+mod data;
 pub mod environment;
 mod gateway;
 mod grant;
@@ -27,7 +28,7 @@ pub use gateway::{AdminSocket, Listen};
 pub use problem::{ConfigError, Problem, chain};
 
 use crate::provider::ProviderConfig;
-use crate::{admin, plugin, scaler};
+use crate::{admin, forward, listener, plugin, scaler};
 use section::{Document, Section};
 
 /// The configuration that is used when there is neither a file nor OpenFaaS's environment.
@@ -44,6 +45,10 @@ pub struct Config {
     pub origin: String,
     /// Where the gateway listens.
     pub listen: Listen,
+    /// What a connection may use.
+    pub listener: listener::Config,
+    /// How requests are forwarded.
+    pub forward: forward::Config,
     /// `/system/*`.
     pub admin: admin::Config,
     /// When the platform is asked, and how long callers wait.

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section::{Section, as_text};
-use super::{Config, grant, log, provider, scaling};
+use super::{Config, data, grant, log, provider, scaling};
 use crate::admin::{self, Auth};
 use crate::name::Namespace;
 use crate::parse::Address;
 use crate::plugin;
 use crate::provider::ProviderConfig;
+use crate::shutdown::GRACE;
 
 /// The default of [`Listen::http`]: this machine only, OpenFaaS's port.
 pub const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -31,6 +32,9 @@ pub struct Listen {
     pub metrics: Option<SocketAddr>,
     /// `admin`: the operator's socket. Default [`AdminSocket::Beside`].
     pub admin: AdminSocket,
+    /// `drain-timeout`: how long requests may go on after a first SIGTERM or SIGINT. Default
+    /// [`GRACE`], 0 to 1 h.
+    pub drain_timeout: Duration,
 }
 
 /// The operator's socket.
@@ -48,7 +52,9 @@ pub enum AdminSocket {
 /// Reads everything; `None` only if a part that nothing can stand in for is missing.
 pub(super) fn read(root: &Section<'_>, origin: &str, builtins: &[&str]) -> Option<Config> {
     let mut warnings = Vec::new();
-    let listen = listen(&root.section("listen"));
+    let section = root.section("listen");
+    let (listen, listener) = (listen(&section), data::listener(&section));
+    let forward = data::forward(&root.section("forward"));
     let admin = admin(root, &listen, &mut warnings);
     let scaling = scaling::read(&root.section("scaling"));
     let engine = engine(&root.section("engine"));
@@ -68,6 +74,8 @@ pub(super) fn read(root: &Section<'_>, origin: &str, builtins: &[&str]) -> Optio
     Some(Config {
         origin: origin.into(),
         listen,
+        listener,
+        forward,
         admin: admin?,
         scaling,
         engine,
@@ -106,7 +114,8 @@ fn listen(section: &Section<'_>) -> Listen {
     if metrics.is_some_and(|metrics| metrics == http && http.port() != 0) {
         section.problem_at("metrics", "is the same as http; metrics need a port of their own, or \"off\"");
     }
-    Listen { http, metrics, admin }
+    let drain_timeout = section.duration("drain-timeout", GRACE, Duration::ZERO..=Duration::from_secs(3600));
+    Listen { http, metrics, admin, drain_timeout }
 }
 
 /// `auth` and `[admin]`: who may call `/system/*`, and how much.
