@@ -10,16 +10,6 @@ pub enum Error {
     /// The instance did not answer.
     #[error("no answer from the instance")]
     Upstream(#[source] upstream::Error),
-    /// The grant that leads to the function did not answer.
-    #[error("no answer by way of grant {grant:?}")]
-    Grant {
-        /// The grant's name.
-        grant: Box<str>,
-        /// What the egress said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-        /// Whether time ran out.
-        is_timeout: bool,
-    },
     /// An endpoint names a grant that its provider does not have.
     #[error("the endpoint names grant {0:?}, which its provider does not have")]
     UnknownGrant(Box<str>),
@@ -41,4 +31,12 @@ pub enum Error {
     /// The client broke off in the middle of the request's body.
     #[error("the request body ended too early")]
     BodyBroken,
+}
+
+impl Error {
+    /// Whether nobody accepted the connection: the instance is gone, or not yet there.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Upstream(error) if error.is_refused())
+    }
 }

@@ -138,8 +138,6 @@ impl Problem {
         use forward::Error;
         match error {
             Error::Upstream(error) => of_upstream(error, function),
-            Error::Grant { is_timeout: true, .. } => upstream_timeout(function),
-            Error::Grant { .. } => upstream_broken(function),
             Error::UnknownGrant(_) | Error::BadEndpoint(_) => bad_endpoint(function),
             Error::BodyTooLarge { limit } => body_too_large(*limit),
             Error::BodyTooSlow { after } => Self::new(

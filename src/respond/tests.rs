@@ -166,8 +166,6 @@ fn every_forwarding_error_has_its_status_and_tells_nothing_internal() {
         (upstream(upstream::Error::ConnectTimeout { place: place(), after: Duration::from_secs(3) }), 503),
         (upstream(upstream::Error::Tls { place: place(), source: io() }), 502),
         (upstream(upstream::Error::ResponseTimeout(Duration::from_secs(60))), 504),
-        (Error::Grant { grant: "docker".into(), source: INTERNAL.into(), is_timeout: false }, 502),
-        (Error::Grant { grant: "docker".into(), source: INTERNAL.into(), is_timeout: true }, 504),
         (Error::UnknownGrant(INTERNAL.into()), 502),
         (Error::BadEndpoint(INTERNAL.into()), 502),
         (Error::BodyTooLarge { limit: 1 }, 413),

@@ -93,11 +93,24 @@ impl Error {
     #[must_use]
     pub fn is_without_response(&self) -> bool {
         match self {
-            Self::Broken(error) => error.is_incomplete_message() || error.is_canceled() || error.is_closed(),
+            Self::Broken(error) => {
+                error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_reset(error)
+            }
             _unsent if self.is_unsent() => true,
             _timeout => false,
         }
     }
+}
+
+/// Whether the system said that the other side is gone.
+fn is_reset(error: &hyper::Error) -> bool {
+    let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    io.is_some_and(|io| {
+        matches!(
+            io.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
+        )
+    })
 }
 
 /// A failed [`Pool::send`](super::Pool::send).

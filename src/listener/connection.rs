@@ -1,0 +1,118 @@
+//! One connection, from accept to close.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{Config, Listener, Peer, Service};
+use crate::shutdown::Hold;
+
+/// hyper's buffer must hold a header section that is too large, so that the answer can say so; beyond
+/// this many times the bound hyper answers 431 by itself.
+const BUFFER_FACTOR: usize = 2;
+
+/// The least that hyper takes for its buffer, and enough for bodies to come in good pieces.
+const BUFFER_BYTES_MIN: usize = 256 << 10;
+
+/// One accepted connection.
+pub(super) struct Connection {
+    pub(super) listener: Listener,
+    pub(super) peer: Arc<Peer>,
+    /// Its place among the open connections.
+    pub(super) permit: OwnedSemaphorePermit,
+    /// Makes the drain wait for it.
+    pub(super) hold: Hold,
+}
+
+impl Connection {
+    /// Serves it to its end, and contains a panic.
+    pub(super) async fn serve<S: Service>(self, stream: TcpStream, service: S) {
+        let Self { listener, peer, permit, hold } = self;
+        listener.metrics.open.inc();
+        let address = peer.address;
+        let served = AssertUnwindSafe(serve(&listener, stream, peer, service)).catch_unwind().await;
+        if served.is_err() {
+            listener.metrics.panics.inc();
+            tracing::error!(peer = %address, "connection ended by a panic; this is a mistake of ours, please report it");
+        }
+        listener.metrics.open.dec();
+        drop(permit);
+        drop(hold);
+    }
+}
+
+async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Peer>, service: S) {
+    // Responses are written in one piece: waiting for more would only delay them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "connection gone before it was served");
+        return;
+    }
+    let limit = listener.config.header_bytes;
+    let address = peer.address;
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let service = service.clone();
+        let peer = Arc::clone(&peer);
+        async move {
+            let response = if section_bytes(&request) > limit {
+                service.header_too_large(request, limit)
+            } else {
+                service.answer(request, &peer).await
+            };
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let builder = builder(&listener.config);
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), answer));
+    let mut draining = pin!(listener.drain.draining());
+    let mut ended = pin!(listener.drain.ended());
+    let mut is_draining = false;
+    let served = loop {
+        tokio::select! {
+            served = connection.as_mut() => break served,
+            () = draining.as_mut(), if !is_draining => {
+                is_draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = ended.as_mut() => return,
+        }
+    };
+    if let Err(error) = served {
+        // Clients that leave, and clients that speak no HTTP: common, and no fault of ours.
+        tracing::debug!(%error, peer = %address, "connection broke");
+    }
+}
+
+fn builder(config: &Config) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout)
+        .max_buf_size((config.header_bytes * BUFFER_FACTOR).max(BUFFER_BYTES_MIN));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(config.streams)
+        .max_header_list_size(u32::try_from(config.header_bytes).unwrap_or(u32::MAX))
+        // A peer that vanished without a word is noticed, and its place becomes free.
+        .keep_alive_interval(config.header_timeout)
+        .keep_alive_timeout(config.header_timeout);
+    builder
+}
+
+/// The bytes of a request's line and header fields, as HTTP/1.1 writes them.
+fn section_bytes(request: &Request<Incoming>) -> usize {
+    let uri = request.uri();
+    let line = request.method().as_str().len() + uri.path().len() + uri.query().map_or(0, str::len) + 12;
+    line + request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>()
+}
