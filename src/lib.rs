@@ -44,10 +44,10 @@
 //!
 //! | row | modules |
 //! | --- | --- |
-//! | 5 | `main`, [`app`], [`cli`], [`watchdog`] |
+//! | 5 | `main`, [`app`], [`cli`], [`config`], [`watchdog`] |
 //! | 4 | [`listener`], [`admin`] |
 //! | 3 | [`invoke`], [`router`], [`respond`] |
-//! | 2 | [`scaler`], [`forward`], [`plugin`], [`config`] |
+//! | 2 | [`scaler`], [`forward`], [`plugin`] |
 //! | 1 | [`query`], [`host`], [`provider`], [`upstream`] |
 //! | 0 | [`name`], [`metrics`], [`shutdown`], [`parse`] |
 

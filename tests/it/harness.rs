@@ -1,0 +1,331 @@
+//! The gateway as a child process, and what stands around it. Nothing here knows the library.
+//!
+//! No test sleeps: whoever waits, waits for an event, with a deadline. A test that fails shows what
+//! the gateway said.
+
+pub mod http;
+pub mod platform;
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+pub use http::{Connection, Reply};
+pub use platform::Platform;
+
+/// How long anything may take before a test gives up. Long, since a loaded machine compiles plugins
+/// in a debug build; a test that passes never waits for it.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The text that a process has written so far, and a bell for whoever waits for more.
+#[derive(Clone, Default)]
+pub struct Output(Arc<(Mutex<String>, Condvar)>);
+
+impl Output {
+    /// Reads a pipe to its end on a thread of its own, so that the child never waits for us.
+    fn drain(&self, pipe: impl Read + Send + 'static) {
+        let output = self.clone();
+        std::thread::spawn(move || {
+            let mut lines = BufReader::new(pipe);
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                output.0.0.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+                output.0.1.notify_all();
+                line.clear();
+            }
+        });
+    }
+
+    /// Everything so far.
+    pub fn text(&self) -> String {
+        self.0.0.lock().unwrap().clone()
+    }
+
+    /// What follows `mark` on a line, as soon as a line has it.
+    pub fn wait_for(&self, mark: &str) -> Option<String> {
+        let end = Instant::now() + DEADLINE;
+        let mut text = self.0.0.lock().unwrap();
+        loop {
+            if let Some((_, rest)) = text.split_once(mark)
+                && let Some((found, _)) = rest.split_once('\n')
+            {
+                return Some(found.trim().to_owned());
+            }
+            let left = end.checked_duration_since(Instant::now())?;
+            text = self.0.1.wait_timeout(text, left).unwrap().0;
+        }
+    }
+}
+
+/// What a gateway is started with.
+pub struct GatewayBuilder {
+    folder: Arc<TempDir>,
+    config: String,
+    environment: Vec<(String, String)>,
+}
+
+impl GatewayBuilder {
+    /// A gateway whose configuration is `config` behind what every test needs: free ports, and
+    /// folders of its own. `{folder}` in it is the folder of the test.
+    pub fn new(config: &str) -> Self {
+        Self { folder: Arc::new(tempfile::tempdir().unwrap()), config: config.to_owned(), environment: Vec::new() }
+    }
+
+    /// Puts a file beside the configuration.
+    pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        std::fs::write(self.folder.path().join(name), content).unwrap();
+        self
+    }
+
+    /// Sets a variable of the gateway's environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The folder of the test.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self) -> PathBuf {
+        let path = self.folder.path().join("wicketgate.toml");
+        let folder = self.folder.path().display();
+        let head = format!(
+            "[listen]\nhttp = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\nadmin = \"unix:{folder}/admin.sock\"\n\
+             [state]\ndirectory = \"{folder}/state\"\n"
+        );
+        // Keys of the root come before all tables.
+        let (root, tables) = match self.config.find('[') {
+            Some(first) => self.config.split_at(first),
+            None => (self.config.as_str(), ""),
+        };
+        std::fs::write(&path, format!("{root}\n{head}\n{tables}").replace("{folder}", &folder.to_string())).unwrap();
+        path
+    }
+
+    /// Starts it and waits until it listens.
+    pub fn start(self) -> Gateway {
+        let path = self.write();
+        let arguments = ["serve", "--config", path.to_str().unwrap()];
+        let mut gateway = Gateway::spawn(&arguments, &self.environment, Arc::clone(&self.folder));
+        gateway.wait_until_it_listens();
+        gateway
+    }
+
+    /// Runs it to its end, for configurations that it must refuse: exit status and all it said.
+    pub fn run(self, command: &str) -> (ExitStatus, String) {
+        let path = self.write();
+        let mut gateway =
+            Gateway::spawn(&[command, "--config", path.to_str().unwrap()], &self.environment, Arc::clone(&self.folder));
+        let status = gateway.wait_for_exit();
+        (status, gateway.output.text())
+    }
+}
+
+/// A running gateway. Dropping it kills it, and shows what it said if the test is failing.
+pub struct Gateway {
+    child: Child,
+    output: Output,
+    folder: Arc<TempDir>,
+    http: String,
+    metrics: String,
+    environment: Vec<(String, String)>,
+}
+
+impl Gateway {
+    /// A gateway with this configuration.
+    pub fn with(config: &str) -> Self {
+        GatewayBuilder::new(config).start()
+    }
+
+    fn spawn(arguments: &[&str], environment: &[(String, String)], folder: Arc<TempDir>) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wicketgate"));
+        command.args(arguments).current_dir(folder.path()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder.path());
+        command.envs(environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let output = Output::default();
+        output.drain(child.stdout.take().unwrap());
+        output.drain(child.stderr.take().unwrap());
+        Self { child, output, folder, http: String::new(), metrics: String::new(), environment: environment.to_owned() }
+    }
+
+    fn wait_until_it_listens(&mut self) {
+        for (mark, address) in [("listening on http://", &mut self.http), ("metrics on http://", &mut self.metrics)] {
+            match self.output.wait_for(mark) {
+                Some(found) => *address = found.split(['/', ' ']).next().unwrap().to_owned(),
+                None => panic!("no line with {mark:?} within {DEADLINE:?}"),
+            }
+        }
+    }
+
+    /// The address of the main port.
+    pub fn address(&self) -> &str {
+        &self.http
+    }
+
+    /// The folder of the test.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What it has said so far.
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// A connection to the main port.
+    pub fn connect(&self) -> Connection {
+        Connection::tcp(&self.http)
+    }
+
+    /// One request on a connection of its own.
+    pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Reply {
+        self.connect().send(method, target, headers, body.as_ref())
+    }
+
+    /// A GET.
+    pub fn get(&self, target: &str) -> Reply {
+        self.send("GET", target, &[], "")
+    }
+
+    /// A POST.
+    pub fn post(&self, target: &str, body: impl AsRef<[u8]>) -> Reply {
+        self.send("POST", target, &[], body)
+    }
+
+    /// A GET to the metrics port.
+    pub fn metrics(&self, target: &str) -> Reply {
+        Connection::tcp(&self.metrics).send("GET", target, &[], b"")
+    }
+
+    /// The value of a series, as `/metrics` writes it; 0 if there is none.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.metrics("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// A GET to the admin socket.
+    pub fn admin(&self, target: &str) -> Reply {
+        Connection::unix(&self.folder.path().join("admin.sock")).send("GET", target, &[], b"")
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal by number.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Kills it as `kill -9` does, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        let status = self.wait_for_exit();
+        assert_eq!(status.signal(), Some(9));
+    }
+
+    /// Starts it again in the same folder, after it ended.
+    pub fn restart(&mut self) {
+        let path = self.folder.path().join("wicketgate.toml");
+        let again =
+            Self::spawn(&["serve", "--config", path.to_str().unwrap()], &self.environment, Arc::clone(&self.folder));
+        drop(std::mem::replace(self, again));
+        self.wait_until_it_listens();
+    }
+
+    /// Waits for its end.
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the gateway ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// The processes that descend from it, itself left out: their ids and command lines.
+    pub fn descendants(&self) -> Vec<(u32, String)> {
+        let mut known = vec![self.child.id()];
+        let mut found = Vec::new();
+        let all = processes();
+        // A child has not always a higher id than its parent, so this goes round until nothing is new.
+        loop {
+            let before = found.len();
+            for (pid, parent, line) in &all {
+                if known.contains(parent) && !known.contains(pid) {
+                    known.push(*pid);
+                    found.push((*pid, line.clone()));
+                }
+            }
+            if found.len() == before {
+                return found;
+            }
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            eprintln!("{:-^100}\n{}{:-^100}", " the gateway said ", self.output.text(), "");
+        }
+    }
+}
+
+/// All processes: id, parent's id, command line. Those that ended while it was read are left out.
+fn processes() -> Vec<(u32, u32, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        // "pid (name) state parent ...", where the name may have anything in it.
+        let Some((_, after)) = stat.rsplit_once(") ") else { continue };
+        let mut fields = after.split(' ');
+        let (state, parent) = (fields.next().unwrap(), fields.next().unwrap().parse().unwrap());
+        // A zombie has ended; only its parent has not looked yet.
+        if state != "Z" {
+            found.push((pid, parent, String::from_utf8_lossy(&line).replace('\0', " ")));
+        }
+    }
+    found
+}
+
+/// Whether a process lives.
+pub fn lives(pid: u32) -> bool {
+    processes().iter().any(|(other, _, _)| *other == pid)
+}
+
+/// Asks again and again, with a short pause, until `is_so`; for states that nobody announces.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < end, "waited {DEADLINE:?} until {what}");
+        // Not a sleep for luck: the state is asked for again, and the deadline is above.
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// A provider that speaks to `platform` by the bundled plugin, as `[provider.platform]`.
+pub fn faas_provider(platform: &Platform, more: &str) -> String {
+    format!(
+        "[provider.platform]\ncomponent = \"builtin:faas-provider\"\nnamespaces = [\"openfaas-fn\"]\ndefault = true\n\
+         {more}\n[provider.platform.grant.provider]\nconnect = \"http://{}\"\nprofile = \"faas-provider\"\n",
+        platform.address()
+    )
+}
