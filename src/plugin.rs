@@ -9,10 +9,31 @@
 //! wasmtime is named nowhere else in the gateway, and the types that are generated from `wit/`
 //! only in `bindings`, `convert`, `imports`, `interfaces` and `load`.
 
+mod bindings;
+mod budget;
+pub mod builtin;
+mod cache;
+mod clock;
+mod convert;
+mod egress;
 pub mod engine;
+mod fetch;
+mod guest_log;
+mod imports;
+mod instance;
+pub mod interfaces;
+mod lease;
+mod limits;
 pub mod load;
+pub mod manifest;
+mod metrics;
+mod quarantine;
+pub mod refuse;
 pub mod registry;
+mod trap;
 
 pub use engine::{EngineConfig, EngineError};
-pub use load::{Candidate, HostParts, LoadError, Plugins};
-pub use registry::PluginProvider;
+pub use load::{Candidate, HostParts, Plugins};
+pub use manifest::Manifest;
+pub use refuse::{LoadError, Refusal};
+pub use registry::{PluginProvider, PluginStatus};

@@ -8,7 +8,6 @@ use prometheus::IntGaugeVec;
 use super::{Body, answer, serve};
 use crate::metrics::Registry;
 use crate::name::FunctionRef;
-use crate::respond;
 
 /// How many instances each known function was asked for; read at each scrape.
 pub type Counts = Arc<dyn Fn() -> Vec<(FunctionRef, u64)> + Send + Sync>;
@@ -29,10 +28,10 @@ pub async fn serve(
 fn reply<B>(request: &Request<B>, registry: &Registry, replicas: &IntGaugeVec, counts: &Counts) -> Response<Body> {
     let path = request.uri().path();
     if !matches!(path, "/metrics" | "/healthz") {
-        return answer::whole(respond::no_route());
+        return answer::no_route();
     }
     if request.method() != Method::GET {
-        return answer::whole(respond::wrong_method());
+        return answer::empty(StatusCode::METHOD_NOT_ALLOWED);
     }
     if path == "/healthz" {
         return answer::text(StatusCode::OK, "OK");

@@ -1,32 +1,143 @@
 //! Loading: from bytes to a plugin that may be published.
+//!
+//! The steps, each logged: *fetch* (bounded), *digest* (and the operator's pin), *compile* (or the
+//! machine code of an earlier start), *link* (every import must be one that this gateway has),
+//! *type* (one instance is made and every exported interface loaded), *compare* (imports and
+//! manifest with what the operator granted). A refusal names its step and what to do, and changes
+//! nothing that runs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
+use tokio::sync::OnceCell;
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use super::cache::Cache;
+use super::clock::Moment;
 use super::engine::{Engine, EngineConfig, EngineError};
+use super::fetch;
+use super::imports::{self, HostState};
+use super::instance::{Idle, Instance, NoInstance, Stage};
+use super::interfaces::{Exports, full_name};
+use super::lease::{Turn, Turns};
+use super::manifest::Manifest;
+use super::metrics::{Metrics, ProviderMetrics};
+use super::quarantine::Quarantine;
+use super::refuse::{LoadError, Refusal};
+use super::trap;
+use crate::host::egress::Egress;
 use crate::metrics::Registry;
-use crate::name::ProviderName;
-use crate::provider::ProviderConfig;
+use crate::name::{Digest, ProviderName};
+use crate::provider::{Limits, ProviderConfig};
 
 /// What of the machine a plugin gets: the parts that its imports are carried out by.
-#[derive(Clone, Default)]
-pub struct HostParts {}
+#[derive(Clone)]
+pub struct HostParts {
+    /// Requests to the platform, through the provider's grants.
+    pub egress: Arc<Egress>,
+}
+
+/// What all instances of a generation share.
+pub(super) struct Shared {
+    pub(super) engine: wasmtime::Engine,
+    pub(super) tick: Duration,
+    pub(super) name: ProviderName,
+    pub(super) limits: Limits,
+    pub(super) config: serde_json::Value,
+    /// The same as text.
+    pub(super) document: String,
+    pub(super) parts: HostParts,
+    pub(super) metrics: ProviderMetrics,
+}
+
+/// A plugin that was loaded, with its grants and limits. Immutable but for its instances.
+pub(super) struct Loaded {
+    pub(super) shared: Arc<Shared>,
+    pub(super) pre: InstancePre<HostState>,
+    pub(super) exports: Exports,
+    pub(super) digest: Digest,
+    pub(super) manifest: Manifest,
+    pub(super) loaded_at: SystemTime,
+    pub(super) turns: Turns,
+    pub(super) quarantine: Quarantine,
+    idle: Idle,
+    idle_watch: Idle,
+    /// Keeps the compiled component findable for other providers for as long as somebody uses it.
+    _compiled: Compiled,
+}
+
+impl Loaded {
+    /// The instances that wait for a call of this kind.
+    pub(super) fn idle(&self, turn: Turn) -> &Idle {
+        match turn {
+            Turn::Any | Turn::Long => &self.idle,
+            Turn::Watch => &self.idle_watch,
+        }
+    }
+
+    /// Drops the instances that wait, and keeps none from now on.
+    pub(super) fn close(&self) {
+        self.idle.close();
+        self.idle_watch.close();
+    }
+
+    /// Keeps instances again.
+    pub(super) fn open(&self) {
+        self.idle.open();
+        self.idle_watch.open();
+    }
+}
+
+/// A component that is being compiled, or was.
+type Compiled = Arc<OnceCell<Component>>;
 
 /// Loads plugins: the engine, the cache of machine code, and what all plugins share.
 pub struct Plugins {
-    engine: Engine,
+    engine: Arc<Engine>,
+    linker: Linker<HostState>,
+    linker_with_processes: Linker<HostState>,
+    cache: Option<Arc<Cache>>,
+    metrics: Metrics,
+    generations: Arc<AtomicU64>,
+    compiled: Mutex<BTreeMap<Digest, Compiled>>,
 }
 
 impl Plugins {
-    /// `cache` is the directory for machine code; without one every start compiles.
+    /// `cache` is the directory for machine code; without one, or with one that cannot be used
+    /// (which is logged), every start compiles.
     ///
     /// # Errors
     /// See [`EngineError`].
     pub fn new(config: &EngineConfig, registry: &Registry, cache: Option<PathBuf>) -> Result<Self, EngineError> {
-        let _ = (registry, cache);
-        Ok(Self { engine: Engine::new(config)? })
+        let engine = Arc::new(Engine::new(config)?);
+        let mut linker = Linker::new(engine.wasmtime());
+        imports::link(&mut linker).map_err(|error| EngineError::Interfaces(error.into()))?;
+        let mut linker_with_processes = linker.clone();
+        imports::link_processes(&mut linker_with_processes).map_err(|error| EngineError::Interfaces(error.into()))?;
+        let cache = cache.and_then(|directory| {
+            Cache::open(&directory)
+                .inspect_err(|error| {
+                    tracing::warn!(directory = %directory.display(), %error, "machine code is not kept between starts");
+                })
+                .ok()
+        });
+        Ok(Self {
+            metrics: Metrics::new(registry, engine.wasmtime()),
+            engine,
+            linker,
+            linker_with_processes,
+            cache: cache.map(Arc::new),
+            generations: Arc::default(),
+            compiled: Mutex::default(),
+        })
     }
 
-    /// Loads a provider's plugin. It serves nobody until it is published.
+    /// Loads a provider's plugin. It serves nobody until it is published. Whether the platform can
+    /// be reached is not asked, so that a gateway starts without it; ask the provider's
+    /// [`check`](crate::query::Provider::check) afterwards.
     ///
     /// # Errors
     /// See [`LoadError`]; nothing that runs has changed.
@@ -34,21 +145,171 @@ impl Plugins {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind, but a compilation that began runs to its end.
     pub async fn load(&self, config: &ProviderConfig, parts: HostParts) -> Result<Candidate, LoadError> {
-        let _ = (&self.engine, parts);
-        std::future::ready(()).await;
-        Err(LoadError { provider: config.name.clone() })
+        let began = Moment::now();
+        let loaded = self.run(config, parts).await;
+        match loaded {
+            Ok(plugin) => {
+                self.metrics.loaded(&config.name, "ok");
+                let took = Moment::now().since(began);
+                let (provider, digest) = (&config.name, &plugin.digest);
+                tracing::info!(%provider, %digest, version = plugin.manifest.version, ?took, "plugin loaded");
+                Ok(Candidate { plugin: Arc::new(plugin), generations: Arc::clone(&self.generations) })
+            }
+            Err(refusal) => {
+                self.metrics.loaded(&config.name, refusal.step());
+                Err(LoadError { provider: config.name.clone(), component: fetch::shown(&config.component), refusal })
+            }
+        }
+    }
+
+    async fn run(&self, config: &ProviderConfig, parts: HostParts) -> Result<Loaded, Refusal> {
+        let provider = &config.name;
+        let bytes = fetch::fetch(&config.component, config.limits.component_bytes).await?;
+        let digest = Digest::of(&bytes);
+        tracing::debug!(%provider, %digest, bytes = bytes.len(), "fetched");
+        if let Some(pinned) = config.digest.filter(|pinned| *pinned != digest) {
+            return Err(Refusal::Digest { pinned, found: digest });
+        }
+        fetch::check_component(&bytes)?;
+        let manifest = Manifest::read(&bytes).map_err(Refusal::Manifest)?.unwrap_or_default();
+
+        let compiled = self.cell(digest);
+        let component = compiled.get_or_try_init(|| self.compile(provider, digest, bytes)).await?.clone();
+        let pre = self.link(config, &component)?;
+        let exports = find_exports(&component, self.engine.wasmtime(), &pre)?;
+        tracing::debug!(%provider, "linked");
+
+        let shared = Arc::new(Shared {
+            engine: self.engine.wasmtime().clone(),
+            tick: self.engine.tick(),
+            name: provider.clone(),
+            limits: config.limits.clone(),
+            config: config.config.clone(),
+            document: config.config.to_string(),
+            parts,
+            metrics: self.metrics.provider(provider),
+        });
+        let limits = &shared.limits;
+        let plugin = Loaded {
+            turns: Turns::new(limits.concurrency.get(), limits.lease_timeout),
+            shared,
+            pre,
+            exports,
+            digest,
+            manifest,
+            loaded_at: SystemTime::now(),
+            quarantine: Quarantine::default(),
+            idle: Idle::default(),
+            idle_watch: Idle::default(),
+            _compiled: Arc::clone(&compiled),
+        };
+        check_types(&plugin).await?;
+        tracing::debug!(%provider, "types compared");
+        compare(config, &component, self.engine.wasmtime(), &plugin.manifest);
+        Ok(plugin)
+    }
+
+    /// The place of a digest's component. Those that nobody uses any more are forgotten.
+    fn cell(&self, digest: Digest) -> Compiled {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled.retain(|_, cell| Arc::strong_count(cell) > 1);
+        Arc::clone(compiled.entry(digest).or_default())
+    }
+
+    async fn compile(&self, provider: &ProviderName, digest: Digest, bytes: Vec<u8>) -> Result<Component, Refusal> {
+        let (engine, cache) = (Arc::clone(&self.engine), self.cache.clone());
+        let began = Moment::now();
+        let work = move || {
+            if let Some(component) = cache.as_ref().and_then(|cache| cache.load(&engine, &digest)) {
+                return Ok((component, true));
+            }
+            let component = Component::new(engine.wasmtime(), &bytes)
+                .map_err(|error| Refusal::Compile { problem: format!("{error:#}") })?;
+            if let Some(Err(error)) = cache.map(|cache| cache.store(&engine, &digest, &component)) {
+                tracing::warn!(%digest, %error, "machine code not kept; the next start compiles again");
+            }
+            Ok((component, false))
+        };
+        let (component, was_cached) =
+            tokio::task::spawn_blocking(work).await.map_err(|_panicked| Refusal::CompilerPanicked)??;
+        let took = Moment::now().since(began);
+        tracing::debug!(%provider, was_cached, ?took, "compiled");
+        Ok(component)
+    }
+
+    fn link(&self, config: &ProviderConfig, component: &Component) -> Result<InstancePre<HostState>, Refusal> {
+        let linker = if config.commands.is_empty() { &self.linker } else { &self.linker_with_processes };
+        linker.instantiate_pre(component).map_err(|error| {
+            let problem = format!("{error:#}");
+            let names = component.component_type();
+            let names = names.imports(self.engine.wasmtime());
+            match names.map(|(name, _)| name).find(|name| problem.contains(*name)) {
+                Some(import) => Refusal::import(import, problem, config),
+                None => Refusal::Link { problem },
+            }
+        })
+    }
+}
+
+fn find_exports(
+    component: &Component,
+    engine: &wasmtime::Engine,
+    pre: &InstancePre<HostState>,
+) -> Result<Exports, Refusal> {
+    let exported: BTreeSet<String> = component.component_type().exports(engine).map(|(name, _)| name.into()).collect();
+    if !exported.contains(&full_name("service-query")) {
+        return Err(Refusal::no_service_query(&exported));
+    }
+    Exports::find(pre, |name| exported.contains(name)).map_err(Refusal::Type)
+}
+
+/// Makes one instance and loads every exported interface: only now do wrong types show.
+async fn check_types(plugin: &Loaded) -> Result<(), Refusal> {
+    let needed = plugin.pre.component().resources_required().and_then(|needs| needs.max_initial_memory_size);
+    let (needed, allowed) = (needed.unwrap_or(0), plugin.shared.limits.memory);
+    if needed > allowed as u64 {
+        return Err(Refusal::Memory { needed, allowed });
+    }
+    let mut instance = Instance::make(plugin, Stage::Candidate, Moment::now(), plugin.shared.limits.call_timeout)
+        .await
+        .map_err(|NoInstance { stop, memory_refused }| Refusal::Start(trap::diagnose(&stop, memory_refused).message))?;
+    let handle = instance.instance;
+    plugin.exports.load_all(&mut instance.store, &handle).map_err(Refusal::Type)
+}
+
+/// Compares what the plugin imports and says with what the operator granted. What is missing is
+/// not refused (a plugin may do part of its work without), it is said.
+fn compare(config: &ProviderConfig, component: &Component, engine: &wasmtime::Engine, manifest: &Manifest) {
+    let provider = &config.name;
+    let sends =
+        component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:http/outgoing-handler"));
+    if sends && config.grants.is_empty() && manifest.grants.is_empty() {
+        tracing::warn!(%provider, "the plugin sends requests and has no grant: write [provider.{provider}.grant.NAME]");
+    }
+    for (grant, purpose) in &manifest.grants {
+        if !config.grants.contains_key(grant) {
+            let purpose: String = purpose.chars().filter(|character| !character.is_control()).collect();
+            tracing::warn!(%provider, grant, purpose, "the plugin asks for a grant that it does not have: write [provider.{provider}.grant.{grant}]");
+        }
     }
 }
 
 /// A loaded plugin that nobody uses yet.
 pub struct Candidate {
-    pub(super) provider: ProviderName,
+    pub(super) plugin: Arc<Loaded>,
+    pub(super) generations: Arc<AtomicU64>,
 }
 
-/// Why a plugin was refused.
-#[derive(Debug, thiserror::Error)]
-#[error("provider {provider}: not loaded")]
-pub struct LoadError {
-    /// Whose plugin.
-    pub provider: ProviderName,
+impl Candidate {
+    /// What the plugin says of itself; empty if it has no manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.plugin.manifest
+    }
+
+    /// The digest of its bytes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.plugin.digest
+    }
 }

@@ -1,49 +1,136 @@
 //! Generations: which loaded plugin answers for a provider, and which one did before.
+//!
+//! A call takes the active generation once and keeps it to its end, so in-flight calls finish on
+//! the old plugin while new ones begin on the next. The last call's end *is* the drain: nothing
+//! waits for it.
 
-use super::load::Candidate;
-use crate::name::{FunctionRef, Generation, ProviderName};
-use crate::query::{Answer, Interface, Provider, QueryError, ServiceQuery, ServiceStatus};
+mod calls;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use super::load::{Candidate, Loaded};
+use super::manifest::Manifest;
+use crate::name::{Digest, Generation, Namespace, ProviderName};
+use crate::provider::ProviderConfig;
+use crate::query::{Cause, QueryError};
+
+/// A loaded plugin with its number.
+struct Published {
+    number: Generation,
+    plugin: Arc<Loaded>,
+    generations: Arc<AtomicU64>,
+    /// Turns true when another generation takes over.
+    is_retired: watch::Sender<bool>,
+}
+
+/// What the control plane knows of a provider's plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginStatus {
+    /// The active generation.
+    pub generation: Generation,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// When it was loaded.
+    pub loaded_at: SystemTime,
+    /// Whether it is stopped for a while because it kept failing.
+    pub is_quarantined: bool,
+}
 
 /// A provider that is carried out by plugins, one generation after the other.
 pub struct PluginProvider {
     name: ProviderName,
+    namespaces: Vec<Namespace>,
+    is_default: bool,
+    active: ArcSwapOption<Published>,
+    /// The generation before, ready for a roll back.
+    previous: Mutex<Option<Arc<Published>>>,
+    /// Why there is no generation.
+    reason: Mutex<String>,
 }
 
 impl PluginProvider {
-    /// A provider whose first generation is `first`.
+    /// A provider without a generation: it answers every question with an error until one is
+    /// published.
     #[must_use]
-    pub fn new(first: Candidate) -> Self {
-        Self { name: first.provider }
+    pub fn new(config: &ProviderConfig) -> Self {
+        Self {
+            name: config.name.clone(),
+            namespaces: config.namespaces.clone(),
+            is_default: config.is_default,
+            active: ArcSwapOption::empty(),
+            previous: Mutex::default(),
+            reason: Mutex::new("its plugin is being loaded".into()),
+        }
     }
 
-    /// Makes `next` the active generation. Calls that run end on the old one, which stays ready for
-    /// a roll back.
+    /// Makes `next` the active generation. Calls that run end on the old one, its watch at once; it
+    /// stays ready for a [roll back](Self::roll_back), and the one before it is dropped.
     pub fn publish(&self, next: Candidate) -> Generation {
-        drop(next);
-        Generation(0)
-    }
-}
-
-impl ServiceQuery for PluginProvider {
-    fn get_replicas<'a>(&'a self, _function: &'a FunctionRef) -> Answer<'a, ServiceStatus> {
-        Box::pin(std::future::ready(Err(QueryError::not_exported(Interface::About))))
+        let Candidate { plugin, generations } = next;
+        self.activate(plugin, generations)
     }
 
-    fn set_replicas<'a>(&'a self, _function: &'a FunctionRef, _count: u64) -> Answer<'a, ()> {
-        Box::pin(std::future::ready(Err(QueryError::not_exported(Interface::About))))
-    }
-}
-
-impl Provider for PluginProvider {
-    fn name(&self) -> &ProviderName {
-        &self.name
+    /// Makes the previous generation's plugin the active one again, under a new number. `None` if
+    /// there is none.
+    pub fn roll_back(&self) -> Option<Generation> {
+        let previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(self.activate(Arc::clone(&previous.plugin), Arc::clone(&previous.generations)))
     }
 
-    fn has(&self, _interface: Interface) -> bool {
-        false
+    fn activate(&self, plugin: Arc<Loaded>, generations: Arc<AtomicU64>) -> Generation {
+        let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = Generation(generations.fetch_add(1, Ordering::Relaxed) + 1);
+        plugin.open();
+        plugin.shared.metrics.generation.set(i64::try_from(number.0).unwrap_or(i64::MAX));
+        let next = Published { number, plugin, generations, is_retired: watch::Sender::new(false) };
+        let retired = self.active.swap(Some(Arc::new(next)));
+        let provider = &self.name;
+        tracing::info!(%provider, generation = number.0, previous = retired.as_ref().map(|old| old.number.0), "published");
+        if let Some(old) = &retired {
+            old.is_retired.send_replace(true);
+            old.plugin.close();
+        }
+        *previous = retired;
+        number
     }
 
-    fn generation(&self) -> Generation {
-        Generation(0)
+    /// Says why there is no generation, for those who ask meanwhile. No effect on an active one.
+    pub fn explain(&self, reason: impl Into<String>) {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason.into();
+    }
+
+    /// What is known of the active generation; without one, why.
+    ///
+    /// # Errors
+    /// The reason that [`explain`](Self::explain) was given.
+    pub fn status(&self) -> Result<PluginStatus, String> {
+        let active = self.active.load();
+        let Some(active) = active.as_ref() else {
+            return Err(self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        };
+        let plugin = &active.plugin;
+        Ok(PluginStatus {
+            generation: active.number,
+            digest: plugin.digest,
+            manifest: plugin.manifest.clone(),
+            loaded_at: plugin.loaded_at,
+            is_quarantined: plugin.quarantine.is_active(),
+        })
+    }
+
+    fn active(&self) -> Result<Arc<Published>, QueryError> {
+        self.active.load_full().ok_or_else(|| {
+            let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            QueryError::new(Cause::Gateway, format!("provider {}: no plugin answers: {reason}", self.name))
+        })
     }
 }

@@ -1,0 +1,41 @@
+//! What is generated from `wit/`, and nothing else.
+//!
+//! The world is the largest one, and no component needs to have all of it: optional exports are
+//! bound one by one through each interface's own `GuestIndices`, never through the world's.
+
+#[expect(
+    clippy::all,
+    clippy::clone_on_ref_ptr,
+    clippy::map_err_ignore,
+    clippy::wildcard_imports,
+    clippy::uninlined_format_args,
+    clippy::semicolon_if_nothing_returned,
+    clippy::missing_errors_doc,
+    clippy::doc_markdown,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "bindgen-generated code"
+)]
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "wit",
+        world: "wicketgate:provider/local-provider",
+        imports: {
+            "wicketgate:host/log": trappable,
+            "wicketgate:host/config": trappable,
+            default: async | trappable,
+        },
+        exports: { default: async },
+        with: {
+            "wasi:io": wasmtime_wasi::p2::bindings::io,
+            "wasi:clocks": wasmtime_wasi::p2::bindings::clocks,
+            "wasi:random": wasmtime_wasi::p2::bindings::random,
+            "wasi:http": wasmtime_wasi_http::p2::bindings::http,
+        },
+        require_store_data_send: true,
+    });
+}
+
+pub(super) use generated::exports::wicketgate::provider as guest;
+pub(super) use generated::wicketgate::host;
+pub(super) use generated::wicketgate::provider::types;

@@ -1,0 +1,235 @@
+//! Machine code, kept between starts.
+//!
+//! Loading machine code is trusting it, so nothing is loaded that this host did not write itself:
+//! every file carries a MAC (HMAC-SHA256) under a key that only this host has, over the component's
+//! digest, everything else that the code depends on, and the code. What does not verify is compiled
+//! again. A cache that cannot be read or written costs time and nothing else.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use wasmtime::component::Component;
+
+use super::engine::Engine;
+use crate::name::Digest;
+
+/// Files that are kept; the oldest go first.
+const FILES_MAX: usize = 64;
+/// The largest file that is read: code is several times its component.
+const FILE_MAX_BYTES: u64 = 1 << 30;
+/// The key's file.
+const KEY_FILE: &str = "key";
+const KEY_BYTES: usize = 32;
+const MAC_BYTES: usize = 32;
+/// Separates this use of the key from any other, and this form of the files from later ones.
+const PURPOSE: &[u8] = b"wicketgate machine code 1";
+
+/// The directory of one host's machine code.
+pub(super) struct Cache {
+    directory: PathBuf,
+    key: [u8; KEY_BYTES],
+}
+
+impl Cache {
+    /// Opens the directory, with mode 0700, and reads its key or makes one, with mode 0600.
+    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let path = directory.join(KEY_FILE);
+        let key = match read_key(&path)? {
+            Some(key) => key,
+            None => {
+                make_key(directory, &path)?;
+                read_key(&path)?.ok_or_else(|| io::Error::other("the key that was just written is not there"))?
+            }
+        };
+        Ok(Self { directory: directory.to_owned(), key })
+    }
+
+    /// The machine code of a component, if it is here and this host wrote it.
+    pub(super) fn load(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
+        let path = self.path(engine, digest);
+        let bytes = match read_bounded(&path, FILE_MAX_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "machine code not read; compiling");
+                return None;
+            }
+        };
+        let (mac, code) = bytes.split_at_checked(MAC_BYTES)?;
+        if self.mac(engine, digest, code).verify_slice(mac).is_err() {
+            tracing::warn!(path = %path.display(), "machine code was not written by this host; compiling");
+            return None;
+        }
+        match deserialize(engine, code) {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), error = format!("{error:#}"), "machine code not usable; compiling");
+                None
+            }
+        }
+    }
+
+    /// Keeps machine code: written beside its place, flushed, and renamed into it.
+    pub(super) fn store(&self, engine: &Engine, digest: &Digest, component: &Component) -> io::Result<()> {
+        let code = component.serialize().map_err(|error| io::Error::other(format!("{error:#}")))?;
+        let mac = self.mac(engine, digest, &code).finalize().into_bytes();
+        let path = self.path(engine, digest);
+        let temporary = unique(&path)?;
+        let written = write_flushed(&temporary, &[&mac, &code]).and_then(|()| fs::rename(&temporary, &path));
+        if written.is_err() {
+            // What is left of it is of no use; that it cannot be removed either changes nothing.
+            drop(fs::remove_file(&temporary));
+        }
+        written?;
+        self.prune()
+    }
+
+    fn path(&self, engine: &Engine, digest: &Digest) -> PathBuf {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        self.directory.join(format!("{}-{}.code", hex(&digest.0), hex(&engine.compatibility())))
+    }
+
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+    fn mac(&self, engine: &Engine, digest: &Digest, code: &[u8]) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+        for part in [PURPOSE, &digest.0, &engine.compatibility(), code] {
+            mac.update(part);
+        }
+        mac
+    }
+
+    fn prune(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            if entry.path().extension().is_some_and(|extension| extension == "code") {
+                files.push((entry.metadata()?.modified()?, entry.path()));
+            }
+        }
+        files.sort();
+        let surplus = files.len().saturating_sub(FILES_MAX);
+        files.into_iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+    }
+}
+
+/// The only place where bytes become code without having been compiled in this process.
+#[expect(unsafe_code, reason = "wasmtime cannot tell whether machine code was tampered with; the MAC above can")]
+fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes must be what `Component::serialize` made, unmodified. `Cache::load` verified
+    // a MAC over exactly these bytes, in memory, under a key that only this host's user can read.
+    // Another version or other settings of the engine are detected by wasmtime and are an error.
+    unsafe { Component::deserialize(engine.wasmtime(), code) }
+}
+
+/// The key; `None` if there is none yet.
+fn read_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        let message = format!("others can read {}; remove it, or set its mode to 0600", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+    }
+    let mut key = [0; KEY_BYTES];
+    file.read_exact(&mut key)?;
+    Ok(Some(key))
+}
+
+/// Writes a new key. Of two gateways that start at once, the later one's link fails and it reads
+/// the other's.
+fn make_key(directory: &Path, path: &Path) -> io::Result<()> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+    let temporary = unique(&directory.join(KEY_FILE))?;
+    write_flushed(&temporary, &[&key])?;
+    let linked = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn unique(path: &Path) -> io::Result<PathBuf> {
+    let mut number = [0; 8];
+    getrandom::fill(&mut number).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(path.with_extension(format!("{:016x}.tmp", u64::from_le_bytes(number))))
+}
+
+fn write_flushed(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    parts.iter().try_for_each(|part| file.write_all(part))?;
+    file.sync_all()
+}
+
+fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    if read as u64 > max { Err(io::Error::other("it is too large")) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::engine::EngineConfig;
+    use super::*;
+
+    fn engine() -> Engine {
+        Engine::new(&EngineConfig { instances: Some(1), ..EngineConfig::default() }).unwrap()
+    }
+
+    #[test]
+    fn what_was_stored_is_loaded_and_what_was_changed_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = engine();
+        let cache = Cache::open(directory.path()).unwrap();
+        let bytes = wat::parse_str("(component (core module))").unwrap();
+        let digest = Digest::of(&bytes);
+        assert!(cache.load(&engine, &digest).is_none());
+        let component = Component::new(engine.wasmtime(), &bytes).unwrap();
+        cache.store(&engine, &digest, &component).unwrap();
+        assert!(cache.load(&engine, &digest).is_some());
+
+        let path = cache.path(&engine, &digest);
+        let other = Digest::of(b"another component");
+        fs::copy(&path, cache.path(&engine, &other)).unwrap();
+        assert!(cache.load(&engine, &other).is_none(), "code of another component");
+        let mut code = fs::read(&path).unwrap();
+        let last = code.len() - 1;
+        code[last] ^= 1;
+        fs::write(&path, &code).unwrap();
+        assert!(cache.load(&engine, &digest).is_none(), "code with one bit changed");
+        fs::write(&path, b"short").unwrap();
+        assert!(cache.load(&engine, &digest).is_none(), "code without a whole MAC");
+    }
+
+    #[test]
+    fn code_of_another_host_is_not_loaded() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let engine = engine();
+        let bytes = wat::parse_str("(component)").unwrap();
+        let digest = Digest::of(&bytes);
+        let (here, there) = (Cache::open(one.path()).unwrap(), Cache::open(two.path()).unwrap());
+        there.store(&engine, &digest, &Component::new(engine.wasmtime(), &bytes).unwrap()).unwrap();
+        fs::copy(there.path(&engine, &digest), here.path(&engine, &digest)).unwrap();
+        assert!(here.load(&engine, &digest).is_none());
+    }
+
+    #[test]
+    fn the_key_is_kept_and_belongs_to_one_user() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = Cache::open(directory.path()).unwrap().key;
+        assert_eq!(Cache::open(directory.path()).unwrap().key, key);
+        let path = directory.path().join(KEY_FILE);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let Err(error) = Cache::open(directory.path()) else { panic!("a key that others can read was used") };
+        assert!(error.to_string().contains("0600"), "{error}");
+    }
+}

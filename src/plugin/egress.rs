@@ -1,0 +1,140 @@
+//! `wasi:http` sends through the provider's grants, and through nothing else.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use http::uri::Scheme;
+use http_body_util::BodyExt as _;
+use tracing::Level;
+use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, Result, WasiBody, WasiHttpHooks};
+
+use super::guest_log::GuestLog;
+use super::instance::Stage;
+use crate::host::egress::{Access, Egress, EgressError, EgressLimits, EgressMeter, Timeouts};
+use crate::provider::Limits;
+use crate::query::Budget;
+
+type Sent<T> = Box<dyn Future<Output = Result<T>> + Send>;
+
+/// What of a request's body the host holds before the platform took it.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// One instance's way out.
+pub(super) struct Hooks {
+    egress: Arc<Egress>,
+    access: Access,
+    meter: Arc<EgressMeter>,
+    log: Arc<GuestLog>,
+}
+
+impl Hooks {
+    pub(super) fn new(egress: Arc<Egress>, stage: Stage, limits: &Limits, log: Arc<GuestLog>) -> Self {
+        let access = match stage {
+            Stage::Candidate => Access::ReadOnly,
+            Stage::Published => Access::Full,
+        };
+        Self { egress, access, meter: Arc::new(EgressMeter::new(EgressLimits::from(limits))), log }
+    }
+
+    /// Begins the next call.
+    pub(super) fn rearm(&self) {
+        self.meter.rearm();
+    }
+
+    /// The budget that the call's requests broke, whatever the guest made of the error.
+    pub(super) fn exceeded(&self) -> Option<Budget> {
+        self.meter.exceeded()
+    }
+}
+
+impl WasiHttpHooks for Hooks {
+    /// Nothing is forbidden here: request headers pass the grants' own allowlist when they are sent,
+    /// and this filter would strip response headers too.
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(|_| false)
+    }
+
+    /// A scheme means nothing: the authority is the name of a grant, and the grant knows.
+    fn default_scheme(&mut self) -> Option<Scheme> {
+        Some(Scheme::HTTP)
+    }
+
+    /// The host field is the grant's.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Sent<()>,
+    ) -> Sent<(http::Response<WasiBody>, Sent<()>)> {
+        let timeouts = options.map_or_else(Timeouts::default, |options| Timeouts {
+            connect: options.connect_timeout,
+            first_byte: options.first_byte_timeout,
+            between_bytes: options.between_bytes_timeout,
+        });
+        let (egress, meter, log) = (Arc::clone(&self.egress), Arc::clone(&self.meter), Arc::clone(&self.log));
+        let access = self.access;
+        Box::new(async move {
+            match egress.send(request, access, &meter, timeouts).await {
+                Ok(response) => {
+                    let response = response.map(|body| body.map_err(|error| to_guest(&error)).boxed_unsync());
+                    Ok((response, Box::new(std::future::ready(Ok(()))) as Sent<()>))
+                }
+                Err(error) => {
+                    log.line(Level::WARN, &sentence(&error), &[]);
+                    Err(to_guest(&error))
+                }
+            }
+        })
+    }
+}
+
+/// An error with its causes, for the operator.
+fn sentence(error: &EgressError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        // Writing to a text cannot fail.
+        let _ = write!(text, ": {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+/// What a guest learns of an error: its kind, never an address.
+fn to_guest(error: &EgressError) -> Error {
+    if error.denial().is_some() {
+        return Error::HttpRequestDenied;
+    }
+    match error {
+        EgressError::Budget { budget, limit, .. } => match budget {
+            Budget::RequestBytes => Error::HttpRequestBodySize(Some(*limit)),
+            Budget::ResponseBytes => Error::HttpResponseBodySize(Some(*limit)),
+            Budget::Requests => Error::ConnectionLimitReached,
+            Budget::Cpu | Budget::Wall | Budget::Memory | Budget::HostCallBytes | Budget::Handles => {
+                Error::InternalError(None)
+            }
+        },
+        EgressError::ResponseTooLarge { limit, .. } => Error::HttpResponseBodySize(Some(*limit)),
+        EgressError::HeaderTooLarge { direction: "request", .. } => Error::HttpRequestHeaderSectionSize(None),
+        EgressError::HeaderTooLarge { .. } => Error::HttpResponseHeaderSectionSize(None),
+        EgressError::Busy { .. } => Error::ConnectionLimitReached,
+        EgressError::Upstream { source, .. } if source.is_refused() => Error::ConnectionRefused,
+        EgressError::Upstream { source, .. } if source.is_timeout() => Error::ConnectionTimeout,
+        EgressError::Upstream { .. } | EgressError::Broken { .. } => Error::ConnectionTerminated,
+        EgressError::Silent { .. } => Error::ConnectionReadTimeout,
+        EgressError::Upgraded { .. } => Error::HttpProtocolError,
+        EgressError::UnknownGrant { .. }
+        | EgressError::UnsafeTarget { .. }
+        | EgressError::NoRule { .. }
+        | EgressError::ReadOnly { .. } => Error::HttpRequestDenied,
+    }
+}

@@ -1,0 +1,481 @@
+//! The questions of [`Provider`], each carried out by one function of a guest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::convert::endpoints::endpoints;
+use super::super::convert::{change_set, functions as convert, lists, service_status};
+use super::super::instance::Instance;
+use super::super::lease::{Ask, Lease, Turn};
+use super::super::metrics::Slot;
+use super::PluginProvider;
+use crate::host::egress::GrantClient;
+use crate::name::{FunctionRef, Generation, Namespace, ProviderName};
+use crate::provider::Limits;
+use crate::query::functions::{
+    FunctionDeployment, FunctionPage, FunctionStatus, LogBatch, LogRequest, NamePage, NamespaceEntry, Platform, Secret,
+};
+use crate::query::{
+    Answer, Cause, ChangeSet, Endpoint, ErrorKind, Interface, Provider, QueryError, ServiceQuery, ServiceStatus,
+};
+
+/// One call: the active generation, a lease, the guest's function, and the answer checked.
+macro_rules! ask {
+    ($self:ident, $field:ident, $slot:expr, $turn:expr, $wall:expr,
+     |$guest:ident, $store:ident| $call:expr, |$active:ident, $answer:ident| $convert:expr $(,)?) => {{
+        let $active = $self.active()?;
+        let plugin = &*$active.plugin;
+        let answered: Result<_, QueryError> = async {
+            if plugin.exports.$field.is_none() {
+                return Err(missing($slot));
+            }
+            let ask = Ask { slot: $slot, turn: $turn, wall: ($wall)(&plugin.shared.limits) };
+            let mut lease = Lease::take(plugin, $active.number, ask).await?;
+            let (Instance { store, guests, instance, .. }, bounds) = lease.parts();
+            let returned = bounds
+                .run(async {
+                    let found = guests.$field(&plugin.exports, &mut *store, instance)?;
+                    let $guest = found.ok_or_else(|| wasmtime::format_err!("an export is gone"))?;
+                    let $store = &mut *store;
+                    $call.await
+                })
+                .await;
+            lease.end(returned, |$answer| $convert)
+        }
+        .await;
+        answered.map_err(|error| error.of(&$self.name, $active.number))
+    }};
+}
+
+/// The interface that a plugin lacks.
+fn missing(slot: Slot) -> QueryError {
+    match slot {
+        Some(interface) => QueryError::not_exported(interface),
+        // Loading refuses such a plugin.
+        None => QueryError::new(Cause::Gateway, "the plugin does not export `service-query`"),
+    }
+}
+
+fn milliseconds(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn call_timeout(limits: &Limits) -> Duration {
+    limits.call_timeout
+}
+
+fn deploy_timeout(limits: &Limits) -> Duration {
+    limits.deploy_timeout
+}
+
+impl PluginProvider {
+    /// How long a call that waits for the platform may wait, and how long it may take in all.
+    fn long_poll(&self, asked: Duration) -> (Duration, Duration) {
+        let limits = self.active().map_or_else(|_none| Limits::default(), |active| active.plugin.shared.limits.clone());
+        let wait = asked.min(limits.watch_timeout);
+        (wait, wait + limits.call_timeout)
+    }
+
+    async fn ask_changes(
+        &self,
+        namespaces: &[Namespace],
+        cursor: Option<&str>,
+        timeout: Duration,
+    ) -> Result<ChangeSet, QueryError> {
+        let (wait, wall) = self.long_poll(timeout);
+        let names: Vec<String> = namespaces.iter().map(|namespace| namespace.as_str().to_owned()).collect();
+        ask!(
+            self,
+            watch,
+            Some(Interface::Watch),
+            Turn::Watch,
+            |_: &Limits| wall,
+            |guest, store| guest.call_changes(store, &names, cursor, milliseconds(wait)),
+            |active, set| change_set(set, namespaces).map(|mut set| {
+                for (_, status) in &mut set.changed {
+                    status.generation = active.number;
+                }
+                set
+            }),
+        )
+    }
+}
+
+impl ServiceQuery for PluginProvider {
+    fn get_replicas<'a>(&'a self, function: &'a FunctionRef) -> Answer<'a, ServiceStatus> {
+        Box::pin(async move {
+            let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
+            let answer = ask!(
+                self,
+                service_query,
+                None,
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_get_replicas(store, name, namespace),
+                |active, status| service_status(status)
+                    .map(|status| ServiceStatus { generation: active.number, ..status }),
+            );
+            answer.map_err(|error| error.about(function))
+        })
+    }
+
+    fn set_replicas<'a>(&'a self, function: &'a FunctionRef, count: u64) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
+            let answer = ask!(
+                self,
+                service_query,
+                None,
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_set_replicas(store, name, namespace, count),
+                |active, done| Ok(done),
+            );
+            answer.map_err(|error| error.about(function))
+        })
+    }
+
+    fn ensure<'a>(
+        &'a self,
+        function: &'a FunctionRef,
+        at_least: u64,
+        expected_version: Option<&'a str>,
+    ) -> Answer<'a, Option<ServiceStatus>> {
+        Box::pin(async move {
+            if !self.has(Interface::Scaling) {
+                return self.set_replicas(function, at_least).await.map(|()| None);
+            }
+            let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
+            let answer = ask!(
+                self,
+                scaling,
+                Some(Interface::Scaling),
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_ensure(store, name, namespace, at_least, expected_version),
+                |active, status| service_status(status)
+                    .map(|status| Some(ServiceStatus { generation: active.number, ..status })),
+            );
+            answer.map_err(|error| error.about(function))
+        })
+    }
+}
+
+impl Provider for PluginProvider {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    fn has(&self, interface: Interface) -> bool {
+        self.active.load().as_ref().is_some_and(|active| active.plugin.exports.has(interface))
+    }
+
+    fn generation(&self) -> Generation {
+        self.active.load().as_ref().map_or(Generation::default(), |active| active.number)
+    }
+
+    fn grant(&self, name: &str) -> Option<Arc<GrantClient>> {
+        self.active.load().as_ref()?.plugin.shared.parts.egress.client(name)
+    }
+
+    /// Ends with `cursor-expired` when another generation takes over: a cursor belongs to the plugin
+    /// that made it.
+    fn changes<'a>(
+        &'a self,
+        namespaces: &'a [Namespace],
+        cursor: Option<&'a str>,
+        timeout: Duration,
+    ) -> Answer<'a, ChangeSet> {
+        Box::pin(async move {
+            let mut retired = self.active()?.is_retired.subscribe();
+            tokio::select! {
+                answer = self.ask_changes(namespaces, cursor, timeout) => answer,
+                _ = retired.wait_for(|is_retired| *is_retired) => {
+                    Err(QueryError::platform(ErrorKind::CursorExpired, "another generation took over"))
+                }
+            }
+        })
+    }
+
+    fn resolve<'a>(&'a self, function: &'a FunctionRef) -> Answer<'a, Vec<Endpoint>> {
+        Box::pin(async move {
+            let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
+            let answer = ask!(
+                self,
+                endpoints,
+                Some(Interface::Endpoints),
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_resolve(store, name, namespace),
+                |active, list| endpoints(list, |grant| active.plugin.shared.parts.egress.client(grant).is_some()),
+            );
+            answer.map_err(|error| error.about(function))
+        })
+    }
+
+    fn list<'a>(&'a self, namespace: &'a Namespace, cursor: Option<&'a str>, limit: u32) -> Answer<'a, FunctionPage> {
+        Box::pin(async move {
+            ask!(
+                self,
+                functions,
+                Some(Interface::Functions),
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_list(store, namespace.as_str(), cursor, limit),
+                |active, page| convert::function_page(page, namespace, limit),
+            )
+        })
+    }
+
+    fn get<'a>(&'a self, function: &'a FunctionRef, usage: bool) -> Answer<'a, FunctionStatus> {
+        Box::pin(async move {
+            let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
+            let answer = ask!(
+                self,
+                functions,
+                Some(Interface::Functions),
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_get(store, name, namespace, usage),
+                |active, status| convert::function_status(status, &function.namespace),
+            );
+            answer.map_err(|error| error.about(function))
+        })
+    }
+
+    fn deploy<'a>(&'a self, deployment: &'a FunctionDeployment) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let deployment = convert::deployment_to_guest(deployment);
+            ask!(
+                self,
+                functions,
+                Some(Interface::Functions),
+                Turn::Long,
+                deploy_timeout,
+                |guest, store| guest.call_deploy(store, &deployment),
+                |active, done| Ok(done),
+            )
+        })
+    }
+
+    fn update<'a>(&'a self, deployment: &'a FunctionDeployment) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let deployment = convert::deployment_to_guest(deployment);
+            ask!(
+                self,
+                functions,
+                Some(Interface::Functions),
+                Turn::Long,
+                deploy_timeout,
+                |guest, store| guest.call_update(store, &deployment),
+                |active, done| Ok(done),
+            )
+        })
+    }
+
+    fn delete<'a>(&'a self, function: &'a FunctionRef) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
+            let answer = ask!(
+                self,
+                functions,
+                Some(Interface::Functions),
+                Turn::Long,
+                deploy_timeout,
+                |guest, store| guest.call_delete(store, name, namespace),
+                |active, done| Ok(done),
+            );
+            answer.map_err(|error| error.about(function))
+        })
+    }
+
+    /// Only the namespaces that the operator gave to this provider; the default provider's all.
+    fn list_namespaces<'a>(&'a self, cursor: Option<&'a str>, limit: u32) -> Answer<'a, NamePage> {
+        Box::pin(async move {
+            let mut page = ask!(
+                self,
+                namespaces,
+                Some(Interface::Namespaces),
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_list(store, cursor, limit),
+                |active, page| lists::namespace_page(page, limit),
+            )?;
+            if !self.is_default {
+                page.names.retain(|name| self.namespaces.iter().any(|own| own.as_str() == name));
+            }
+            Ok(page)
+        })
+    }
+
+    fn get_namespace<'a>(&'a self, name: &'a Namespace) -> Answer<'a, NamespaceEntry> {
+        Box::pin(async move {
+            ask!(
+                self,
+                namespaces,
+                Some(Interface::Namespaces),
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_get(store, name.as_str()),
+                |active, entry| lists::namespace_entry(entry),
+            )
+        })
+    }
+
+    fn create_namespace<'a>(&'a self, entry: &'a NamespaceEntry) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let entry = lists::namespace_entry_to_guest(entry);
+            ask!(
+                self,
+                namespaces,
+                Some(Interface::Namespaces),
+                Turn::Long,
+                deploy_timeout,
+                |guest, store| guest.call_create(store, &entry),
+                |active, done| Ok(done),
+            )
+        })
+    }
+
+    fn update_namespace<'a>(&'a self, entry: &'a NamespaceEntry) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let entry = lists::namespace_entry_to_guest(entry);
+            ask!(
+                self,
+                namespaces,
+                Some(Interface::Namespaces),
+                Turn::Long,
+                deploy_timeout,
+                |guest, store| guest.call_update(store, &entry),
+                |active, done| Ok(done),
+            )
+        })
+    }
+
+    fn delete_namespace<'a>(&'a self, name: &'a Namespace) -> Answer<'a, ()> {
+        Box::pin(async move {
+            ask!(
+                self,
+                namespaces,
+                Some(Interface::Namespaces),
+                Turn::Long,
+                deploy_timeout,
+                |guest, store| guest.call_delete(store, name.as_str()),
+                |active, done| Ok(done),
+            )
+        })
+    }
+
+    fn list_secrets<'a>(
+        &'a self,
+        namespace: &'a Namespace,
+        cursor: Option<&'a str>,
+        limit: u32,
+    ) -> Answer<'a, NamePage> {
+        Box::pin(async move {
+            ask!(
+                self,
+                secrets,
+                Some(Interface::Secrets),
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_list(store, namespace.as_str(), cursor, limit),
+                |active, page| lists::secret_page(page, limit),
+            )
+        })
+    }
+
+    fn create_secret<'a>(&'a self, secret: &'a Secret) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let secret = lists::secret_to_guest(secret)?;
+            ask!(
+                self,
+                secrets,
+                Some(Interface::Secrets),
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_create(store, &secret),
+                |active, done| Ok(done),
+            )
+        })
+    }
+
+    fn update_secret<'a>(&'a self, secret: &'a Secret) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let secret = lists::secret_to_guest(secret)?;
+            ask!(
+                self,
+                secrets,
+                Some(Interface::Secrets),
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_update(store, &secret),
+                |active, done| Ok(done),
+            )
+        })
+    }
+
+    fn delete_secret<'a>(&'a self, name: &'a str, namespace: &'a Namespace) -> Answer<'a, ()> {
+        Box::pin(async move {
+            ask!(
+                self,
+                secrets,
+                Some(Interface::Secrets),
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_delete(store, name, namespace.as_str()),
+                |active, done| Ok(done),
+            )
+        })
+    }
+
+    fn logs<'a>(
+        &'a self,
+        request: &'a LogRequest,
+        cursor: Option<&'a str>,
+        limit: u32,
+        timeout: Duration,
+    ) -> Answer<'a, LogBatch> {
+        Box::pin(async move {
+            let (wait, wall) = self.long_poll(timeout);
+            let request = lists::log_request_to_guest(request);
+            ask!(
+                self,
+                logs,
+                Some(Interface::Logs),
+                Turn::Long,
+                |_: &Limits| wall,
+                |guest, store| guest.call_query(store, &request, cursor, limit, milliseconds(wait)),
+                |active, batch| lists::log_batch(batch, limit),
+            )
+        })
+    }
+
+    fn describe(&self) -> Answer<'_, Platform> {
+        Box::pin(async move {
+            ask!(
+                self,
+                about,
+                Some(Interface::About),
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_describe(store),
+                |active, platform| lists::platform(platform),
+            )
+        })
+    }
+
+    fn check(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            ask!(
+                self,
+                health,
+                Some(Interface::Health),
+                Turn::Any,
+                call_timeout,
+                |guest, store| guest.call_check(store),
+                |active, done| Ok(done),
+            )
+        })
+    }
+}
