@@ -71,8 +71,9 @@ pub fn check_query(query: &str) -> Result<(), InvalidPath> {
 }
 
 fn check_segment(segment: &str) -> Result<(), InvalidPath> {
-    let mut dots = 0_usize;
+    let mut length = 0_usize;
     let mut only_dots = true;
+    let mut in_parameters = false;
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
         let decoded = if byte == b'%' {
@@ -88,13 +89,13 @@ fn check_segment(segment: &str) -> Result<(), InvalidPath> {
             byte
         };
         // `..;x` is a dot segment for servers that cut path parameters off.
-        if decoded == b';' {
-            break;
+        in_parameters |= decoded == b';';
+        if !in_parameters {
+            length += 1;
+            only_dots &= decoded == b'.';
         }
-        dots += 1;
-        only_dots &= decoded == b'.';
     }
-    if only_dots && (1..=2).contains(&dots) {
+    if only_dots && (1..=2).contains(&length) {
         return Err(InvalidPath::DotSegment(segment.to_owned()));
     }
     Ok(())

@@ -154,21 +154,21 @@ impl Pattern {
     }
 
     fn extend(&self, token: &Token, end: usize, rest: &[u8], namespaces: &[Namespace], next: &mut Vec<usize>) {
-        // Everything up to `last` may be taken; what an earlier end covered already is not repeated.
-        let run = |least: usize, length: usize, next: &mut Vec<usize>| {
-            let covered = next.last().map_or(0, |last| last + 1);
-            next.extend((end + least).max(covered)..=end + length);
-        };
-        let segment = || match self.separator {
-            Some(separator) => rest.iter().position(|byte| *byte == separator).unwrap_or(rest.len()),
-            None => rest.len(),
+        // A wildcard takes anything from `least` up to the end of what it may take. Ends come in
+        // ascending order, so one within the last run adds nothing, and each byte is looked at once.
+        let run = |least: usize, separator: Option<u8>, next: &mut Vec<usize>| {
+            if next.last().is_some_and(|last| *last >= end) {
+                return;
+            }
+            let stop = separator.and_then(|separator| rest.iter().position(|byte| *byte == separator));
+            next.extend(end + least..=end + stop.unwrap_or(rest.len()));
         };
         match token {
             Token::Literal(text) if rest.starts_with(text.as_bytes()) => next.push(end + text.len()),
             Token::Literal(_) => {}
-            Token::Star => run(0, segment(), next),
-            Token::Segment => run(1, segment(), next),
-            Token::Any => run(0, rest.len(), next),
+            Token::Star => run(0, self.separator, next),
+            Token::Segment => run(1, self.separator, next),
+            Token::Any => run(0, None, next),
             Token::Namespace => next.extend(
                 namespaces
                     .iter()
