@@ -1,2 +1,5 @@
-//! bin
-fn main() {}
+//! `wicketgate`: reads the command line, and runs what it asks for.
+
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

@@ -2,6 +2,7 @@
 //! loads from and the data plane reads.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,15 @@ pub enum ComponentSource {
     Builtin(String),
     /// A path, relative to the configuration file.
     File(PathBuf),
+}
+
+impl fmt::Display for ComponentSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin(name) => write!(f, "builtin:{name}"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// One provider of the configuration.
