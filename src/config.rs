@@ -1,1 +1,121 @@
-//! To be written.
+//! The configuration: a TOML file, or OpenFaaS's environment, or the example that is part of the
+//! binary, checked as a whole before anything starts.
+//!
+//! Every part owns the type of its own settings, with defaults, units and ranges; this only reads
+//! them. All mistakes are reported at once, each with its place and the right form. After the start
+//! nothing reads the environment or the file again. Secrets stay in files of their own: the
+//! configuration holds their paths, so it can be shown.
+
+mod command;
+mod data;
+pub mod environment;
+mod gateway;
+mod grant;
+pub mod log;
+pub mod places;
+mod problem;
+mod profile;
+mod provider;
+mod scaling;
+mod section;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+pub use gateway::{AdminSocket, Listen};
+pub use problem::{ConfigError, Problem, chain};
+
+use crate::provider::ProviderConfig;
+use crate::{admin, forward, listener, plugin, scaler};
+use section::{Document, Section};
+
+/// The configuration that is used when there is neither a file nor OpenFaaS's environment.
+pub const EXAMPLE: &str = include_str!("../docs/examples/local.toml");
+
+/// The largest configuration file, in bytes: far beyond what anybody writes, and a bound if a
+/// device is named by mistake.
+pub const FILE_BYTES: u64 = 4 << 20;
+
+/// Everything that the operator said, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it came from, for people: a path or a phrase.
+    pub origin: String,
+    /// Where the gateway listens.
+    pub listen: Listen,
+    /// What a connection may use.
+    pub listener: listener::Config,
+    /// How requests are forwarded.
+    pub forward: forward::Config,
+    /// `/system/*`.
+    pub admin: admin::Config,
+    /// When the platform is asked, and how long callers wait.
+    pub scaling: scaler::Config,
+    /// The engine that plugins run in.
+    pub engine: plugin::EngineConfig,
+    /// What is logged, and in which form.
+    pub log: log::Config,
+    /// `state.directory`: where plugins' state is kept. `None`: [`places::state_directory`].
+    pub state_directory: Option<PathBuf>,
+    /// `cache.directory`: where machine code is kept. `None`: `cache` in the state directory.
+    pub cache_directory: Option<PathBuf>,
+    /// The providers, in the order of the file. At least one.
+    pub providers: Vec<ProviderConfig>,
+    /// What works and is still worth a warning at each start.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads and checks a file. `builtins` are the names of the bundled plugins.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn from_file(path: &Path, builtins: &[&str]) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+        let size = std::fs::metadata(path).map_err(unreadable)?.len();
+        if size > FILE_BYTES {
+            let limit = std::io::Error::other(format!("it has more than {FILE_BYTES} bytes"));
+            return Err(unreadable(limit));
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let base = std::path::absolute(path).map_err(unreadable)?;
+        let base = base.parent().unwrap_or(Path::new("/"));
+        Self::from_toml(&text, &path.display().to_string(), base, builtins)
+    }
+
+    /// Checks a text. Relative paths in it are relative to `base`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with every mistake.
+    pub fn from_toml(text: &str, origin: &str, base: &Path, builtins: &[&str]) -> Result<Self, ConfigError> {
+        let (config, problems, _keys) = read(text, origin, base, builtins);
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            Some(_) | None => Err(ConfigError::Invalid { origin: origin.into(), problems }),
+        }
+    }
+}
+
+/// The configuration as far as there is one, every mistake, and the pattern of every key that was
+/// looked for.
+fn read(text: &str, origin: &str, base: &Path, builtins: &[&str]) -> (Option<Config>, Vec<Problem>, BTreeSet<String>) {
+    let document = Document::new(text, base);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let is_toml = errors.is_empty();
+    for error in errors {
+        document.report(error.span(), Problem::new("", error.message()));
+    }
+    let config = {
+        let root = Section::root(&document, table.get_ref());
+        gateway::read(&root, origin, builtins)
+    };
+    let (problems, keys) = document.into_findings();
+    // What follows a mistake of syntax may be read wrongly: only those are told then.
+    let problems = if is_toml { problems } else { problems.into_iter().filter(|p| p.key.is_empty()).collect() };
+    (config, problems, keys)
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,26 +3,69 @@
 //!
 //! [`Scaler::warm`] is asked for every request and never waits; [`Scaler::ready`] is asked when it
 //! has no answer.
+//!
+//! ```text
+//!   warm: table -> snapshot --usable--> endpoints          (older than cache-ttl: queue a refresh)
+//!                     |  not usable: none ready, endpoints expired, older than stale-ttl
+//!                     v
+//!   ready: negative? -> place in the queue -> join or begin the episode -> endpoints or the cause
+//!
+//!   behind them, one task each for every provider: refresh (bounded, lists), watching (no polls)
+//! ```
+//!
+//! One snapshot is immutable and read without a lock; whoever replaces it holds a ticket that newer
+//! knowledge makes worthless (`snapshot`). Everything that grows has a bound in [`Config`].
 
 mod config;
 pub mod endpoints;
+mod episode;
 mod error;
+mod home;
 pub mod labels;
+mod meters;
+mod negative;
 pub mod policy;
+mod polls;
+mod probe;
+mod refresh;
+mod shared;
+mod snapshot;
+mod table;
+mod tasks;
+mod template;
+mod waiters;
+mod watching;
 
 pub use config::Config;
 pub use endpoints::{EndpointRef, EndpointSet, Pick};
 pub use error::{RETRY_AFTER_DEFAULT, ScaleError};
 pub use labels::ScaleSettings;
-pub use policy::{AddressPolicy, AddressRefused};
+pub use policy::{AddressPolicy, AddressRefused, OwnListeners};
+pub use template::{BadTemplate, Template};
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
 use crate::metrics::Registry;
-use crate::name::{FunctionRef, Generation, ProviderName};
+use crate::name::{FunctionRef, Generation, Namespace, ProviderName};
 use crate::provider::{Directory, Entry};
+use episode::{Episode, Found, Joined};
+use home::Home;
+use meters::Meters;
+use negative::Negative;
+use probe::{Probe, TcpProbe};
+use shared::Shared;
+use snapshot::Tracked;
+use table::Table;
+use tasks::Tasks;
+use waiters::Place;
 
 /// A function that has an instance.
 #[derive(Clone)]
@@ -37,12 +80,27 @@ pub struct Ready {
     pub generation: Generation,
 }
 
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready")
+            .field("provider", self.entry.provider.name())
+            .field("endpoints", &self.endpoints)
+            .field("waited", &self.waited)
+            .field("generation", &self.generation)
+            .finish()
+    }
+}
+
 /// Knows which functions have instances, and starts the first one of those that have none.
 ///
-/// Everything that it runs in the background ends when it is dropped.
+/// Everything that it runs in the background ends when it is dropped; callers that wait then get
+/// [`ScaleError::ShuttingDown`].
 pub struct Scaler {
-    #[expect(dead_code, reason = "the body follows")]
+    shared: Arc<Shared>,
     directory: Arc<Directory>,
+    homes: BTreeMap<ProviderName, Arc<Home>>,
+    own: Arc<OwnListeners>,
+    tasks: Tasks,
 }
 
 impl Scaler {
@@ -50,15 +108,57 @@ impl Scaler {
     /// background work; requests may be served by others.
     #[must_use]
     pub fn new(config: Config, directory: Arc<Directory>, registry: &Registry) -> Self {
-        let _ = (config.clamped(), registry);
-        Self { directory }
+        let probe = TcpProbe { timeout: config.probe_timeout };
+        Self::with_probe(config, directory, registry, Box::new(probe))
     }
 
-    /// The endpoints of a function that is known to have an instance. Never waits.
+    fn with_probe(config: Config, directory: Arc<Directory>, registry: &Registry, probe: Box<dyn Probe>) -> Self {
+        let mut config = config.clamped();
+        let own = Arc::new(OwnListeners::default());
+        own.set(std::mem::take(&mut config.own_listeners));
+        let shared = Arc::new(Shared {
+            meters: Meters::new(registry),
+            table: Table::new(config.functions),
+            negative: Negative::new(config.negative_entries),
+            probe,
+            waiting: AtomicUsize::new(0),
+            lookups: Arc::new(Semaphore::new(config.lookups)),
+            began: Instant::now(),
+            config,
+        });
+        let tasks = Tasks::new();
+        let mut homes = BTreeMap::new();
+        for entry in directory.entries() {
+            let (home, queue) = Home::new(entry, &own);
+            tasks.spawn(refresh::run(Arc::clone(&shared), Arc::clone(&home), queue));
+            tasks.spawn(watching::run(Arc::clone(&shared), Arc::clone(&home)));
+            homes.insert(entry.provider.name().clone(), home);
+        }
+        Self { shared, directory, homes, own, tasks }
+    }
+
+    /// The endpoints of a function that is known to have an instance. Never waits and asks nobody:
+    /// when what is known is growing old, a refresh is queued for the background.
     #[must_use]
     pub fn warm(&self, function: &FunctionRef) -> Option<Ready> {
-        let _ = function;
-        None
+        let now = Instant::now();
+        self.shared.table.with(function, |tracked| self.warm_at(tracked, now)).flatten()
+    }
+
+    fn warm_at(&self, tracked: &Arc<Tracked>, now: Instant) -> Option<Ready> {
+        let snapshot = tracked.snapshot();
+        let snapshot = snapshot.as_ref()?;
+        let endpoints = snapshot.usable(now, &self.shared.config)?;
+        tracked.touch((now - self.shared.began).as_secs());
+        if now >= snapshot.refresh_at {
+            Home::refresh(tracked);
+        }
+        Some(Ready {
+            entry: Arc::clone(&tracked.home.entry),
+            endpoints: Arc::clone(endpoints),
+            waited: None,
+            generation: snapshot.status.generation,
+        })
     }
 
     /// The endpoints of a function; starts its first instance if it has none, together with all
@@ -68,29 +168,112 @@ impl Scaler {
     /// Why there is none; see [`ScaleError`].
     ///
     /// # Cancel safety
-    /// Dropping it leaves the queue. The cold start goes on.
+    /// Dropping it leaves the queue. The cold start goes on, up to `scale-timeout`.
     pub async fn ready(&self, function: &FunctionRef) -> Result<Ready, ScaleError> {
-        std::future::ready(Err(ScaleError::NoProvider { function: function.clone() })).await
+        let began = Instant::now();
+        if let Some(ready) = self.warm(function) {
+            return Ok(ready);
+        }
+        let (tracked, mut joined, _place) = self.join(function)?;
+        let outcome = match joined.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone(),
+            Err(_ended) => None,
+        };
+        let waited = began.elapsed();
+        self.shared.meters.waits.observe(waited.as_secs_f64());
+        let Found { endpoints, generation } = outcome.unwrap_or(Err(ScaleError::ShuttingDown))?;
+        Ok(Ready { entry: Arc::clone(&tracked.home.entry), endpoints, waited: Some(waited), generation })
+    }
+
+    /// Joins the cold start of a function, or begins it.
+    fn join(&self, function: &FunctionRef) -> Result<(Arc<Tracked>, Joined, Place), ScaleError> {
+        let shared = &self.shared;
+        if let Some((until, error)) = shared.negative.get(function) {
+            let is_unknown = matches!(error, ScaleError::NotFound { .. });
+            return Err(if is_unknown { error } else { backing_off(function, until, error) });
+        }
+        let tracked = shared.table.get_or_insert(function, || {
+            let entry = self.directory.of(function);
+            let home = entry.and_then(|entry| self.homes.get(entry.provider.name()));
+            let home = home.ok_or_else(|| ScaleError::NoProvider { function: function.clone() })?;
+            let permit = Arc::clone(&shared.lookups).try_acquire_owned().map_err(|_none_left| {
+                shared.meters.refused.with_label_values(&["lookups"]).inc();
+                ScaleError::TooManyLookups { limit: shared.config.lookups }
+            })?;
+            Ok(Arc::new(Tracked::new(function.clone(), Arc::clone(home), permit)))
+        })?;
+        shared.count_tracked();
+        tracked.touch(shared.began.elapsed().as_secs());
+        let place = Place::take(shared, &tracked).inspect_err(|_full| {
+            // Nobody would ever ask for it, and it would keep its right to be asked for.
+            let control = tracked.control();
+            let is_idle = control.lookup.is_some() && control.episode.is_none();
+            drop(control);
+            if is_idle {
+                shared.drop_tracked(&tracked);
+            }
+        })?;
+        let mut control = tracked.control();
+        match &control.failed {
+            Some((until, error)) if *until > Instant::now() => {
+                return Err(backing_off(function, *until, error.clone()));
+            }
+            Some(_over) => control.failed = None,
+            None => {}
+        }
+        // A cold start that panicked left its channel closed, and counts as none.
+        let running = control.episode.clone().filter(|joined| joined.has_changed().is_ok());
+        let joined = running.unwrap_or_else(|| {
+            let (outcome, joined) = watch::channel(None);
+            control.episode = Some(joined.clone());
+            let (shared, tracked) = (Arc::clone(shared), Arc::clone(&tracked));
+            self.tasks.spawn(async move { Episode::new(shared, tracked).run(outcome).await });
+            joined
+        });
+        drop(control);
+        Ok((tracked, joined, place))
     }
 
     /// Nothing accepted a connection at `endpoint`: it is not used again until the provider was asked.
     pub fn refused(&self, function: &FunctionRef, endpoint: &EndpointRef) {
-        let _ = (function, endpoint);
+        let dropped = self.shared.table.with(function, |tracked| tracked.refused(endpoint));
+        if dropped == Some(true) {
+            tracing::info!(%function, ?endpoint, "endpoint refused a connection");
+        }
     }
 
     /// Forgets what is known of a function, after it was deployed, updated, scaled or deleted.
     pub fn invalidate(&self, function: &FunctionRef) {
-        let _ = function;
+        self.shared.negative.remove(function);
+        if let Some(tracked) = self.shared.table.get(function) {
+            tracked.invalidate();
+        }
     }
 
     /// Asks again about all functions of a provider, after its plugin was swapped. What is known is
     /// used until the answers are there.
     pub fn invalidate_provider(&self, provider: &ProviderName) {
-        let _ = provider;
+        let Some(home) = self.homes.get(provider) else { return };
+        home.swapped.notify_one();
+        let serves = |namespace: &Namespace| {
+            self.directory.of_namespace(namespace).is_some_and(|entry| entry.provider.name() == provider)
+        };
+        self.shared.negative.remove_of(serves);
+        for tracked in self.shared.table.filter(|tracked| Arc::ptr_eq(&tracked.home, home)) {
+            tracked.expire();
+        }
     }
 
     /// Says which addresses the gateway listens on, once that is known; they are never dialled.
     pub fn set_own_listeners(&self, addresses: Vec<SocketAddr>) {
-        let _ = addresses;
+        self.own.set(addresses);
     }
 }
+
+fn backing_off(function: &FunctionRef, until: Instant, failed: ScaleError) -> ScaleError {
+    let retry_after = until.duration_since(Instant::now());
+    ScaleError::BackingOff { function: function.clone(), retry_after, source: Arc::new(failed) }
+}
+
+#[cfg(test)]
+mod tests;

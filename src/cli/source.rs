@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::environment::{self, Translation};
 use crate::config::{Config, ConfigError, EXAMPLE};
+use crate::plugin;
 
 /// Which configuration is used.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +31,7 @@ impl Source {
     /// # Errors
     /// See [`ConfigError`].
     pub fn read(&self) -> Result<Config, ConfigError> {
-        let builtins: Vec<&str> = vec!["faas-provider", "local"];
+        let builtins: Vec<&str> = plugin::builtin::names().collect();
         let here = std::path::absolute(".").unwrap_or_else(|_no_working_directory| "/".into());
         match self {
             Self::File(path) => Config::from_file(path, &builtins),

@@ -176,6 +176,11 @@ impl EndpointSet {
         self.renew
     }
 
+    /// No endpoints: the platform, asked at `asked`, named none that may be used.
+    pub(super) fn none(asked: Instant) -> Self {
+        Self { endpoints: Box::default(), expires: asked, renew: asked }
+    }
+
     /// The same without `gone`, and due for renewal.
     pub(super) fn without(&self, gone: &EndpointRef, now: Instant) -> Self {
         self.keeping(|endpoint| !endpoint.is_same(gone), now)

@@ -157,11 +157,15 @@ impl ScaleError {
     /// How long to wait before another attempt; `None` where another attempt helps nobody.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Timeout { retry_after, .. } | Self::BackingOff { retry_after, .. } => Some(*retry_after),
-            Self::ProviderFailed { source, .. } if source.retry_after.is_some() => source.retry_after,
-            other => other.is_retryable().then_some(RETRY_AFTER_DEFAULT),
+        if let Self::Timeout { retry_after, .. } | Self::BackingOff { retry_after, .. } = self {
+            return Some(*retry_after);
         }
+        if let Self::ProviderFailed { source, .. } = self
+            && source.retry_after.is_some()
+        {
+            return source.retry_after;
+        }
+        self.is_retryable().then_some(RETRY_AFTER_DEFAULT)
     }
 
     /// What the provider said, where it said something.

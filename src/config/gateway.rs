@@ -1,0 +1,190 @@
+//! The gateway's own tables, and what several tables say together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::section::{Section, as_text};
+use super::{Config, data, grant, log, provider, scaling};
+use crate::admin::{self, Auth};
+use crate::name::Namespace;
+use crate::parse::Address;
+use crate::plugin;
+use crate::provider::ProviderConfig;
+use crate::shutdown::GRACE;
+
+/// The default of [`Listen::http`]: this machine only, OpenFaaS's port.
+pub const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+
+/// The default of [`Listen::metrics`]: this machine only, OpenFaaS's port.
+pub const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8082);
+
+/// The namespace of a request that names none, as in OpenFaaS's own deployments.
+pub const NAMESPACE: &str = "openfaas-fn";
+
+/// Where the gateway listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// `http`: functions and `/system/*`. Default [`HTTP`].
+    pub http: SocketAddr,
+    /// `metrics`: `/metrics`; `None` is `"off"`. Default [`METRICS`].
+    pub metrics: Option<SocketAddr>,
+    /// `admin`: the operator's socket. Default [`AdminSocket::Beside`].
+    pub admin: AdminSocket,
+    /// `drain-timeout`: how long requests may go on after a first SIGTERM or SIGINT. Default
+    /// [`GRACE`], 0 to 1 h.
+    pub drain_timeout: Duration,
+}
+
+/// The operator's socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// `admin.sock` in the state directory.
+    #[default]
+    Beside,
+    /// `unix:/path`.
+    At(PathBuf),
+    /// `"off"`.
+    Off,
+}
+
+/// Reads everything; `None` only if a part that nothing can stand in for is missing.
+pub(super) fn read(root: &Section<'_>, origin: &str, builtins: &[&str]) -> Option<Config> {
+    let mut warnings = Vec::new();
+    let section = root.section("listen");
+    let (listen, listener) = (listen(&section), data::listener(&section));
+    let forward = data::forward(&root.section("forward"));
+    let admin = admin(root, &listen, &mut warnings);
+    let scaling = scaling::read(&root.section("scaling"));
+    let engine = engine(&root.section("engine"));
+    let log = log::read(&root.section("log"));
+    let state_directory = root.section("state").file("directory");
+    let cache_directory = root.section("cache").file("directory");
+    let named = root.named("provider");
+    if named.is_empty() {
+        root.problem("there is no provider; write [provider.local] with component = \"builtin:local\"");
+    }
+    let mut providers = Vec::with_capacity(named.len());
+    for (name, section) in &named {
+        providers.extend(provider::read(name, section, builtins).map(|provider| (provider, section)));
+    }
+    together(&providers);
+    let providers: Vec<ProviderConfig> = providers.into_iter().map(|(provider, _)| provider).collect();
+    Some(Config {
+        origin: origin.into(),
+        listen,
+        listener,
+        forward,
+        admin: admin?,
+        scaling,
+        engine,
+        log,
+        state_directory,
+        cache_directory,
+        providers,
+        warnings,
+    })
+}
+
+fn listen(section: &Section<'_>) -> Listen {
+    let tcp = |key| match section.parsed::<Address>(key) {
+        Some(Address::Tcp(address)) => Some(address),
+        Some(Address::Unix(_)) => {
+            section.problem_at(key, "must be an IP address and port; only the admin socket is a Unix socket");
+            None
+        }
+        None => None,
+    };
+    let http = tcp("http").unwrap_or(HTTP);
+    let metrics = if section.says("metrics", "off") { None } else { Some(tcp("metrics").unwrap_or(METRICS)) };
+    let admin = if section.says("admin", "off") {
+        AdminSocket::Off
+    } else {
+        match section.parsed::<Address>("admin") {
+            Some(Address::Unix(path)) => AdminSocket::At(section.resolve(path)),
+            Some(Address::Tcp(_)) => {
+                section
+                    .problem_at("admin", "must be a Unix socket, e.g. \"unix:/run/wicketgate/admin.sock\", or \"off\"");
+                AdminSocket::default()
+            }
+            None => AdminSocket::default(),
+        }
+    };
+    if metrics.is_some_and(|metrics| metrics == http && http.port() != 0) {
+        section.problem_at("metrics", "is the same as http; metrics need a port of their own, or \"off\"");
+    }
+    let drain_timeout = section.duration("drain-timeout", GRACE, Duration::ZERO..=Duration::from_secs(3600));
+    Listen { http, metrics, admin, drain_timeout }
+}
+
+/// `auth` and `[admin]`: who may call `/system/*`, and how much.
+fn admin(root: &Section<'_>, listen: &Listen, warnings: &mut Vec<String>) -> Option<admin::Config> {
+    let auth = if root.is_text("auth") {
+        root.choice("auth", &[("none", true), ("loopback", false)])
+            .map_or_else(Auth::default, |open| if open { Auth::Open } else { Auth::Loopback })
+    } else {
+        let section = root.section("auth");
+        let basic = grant::basic_files(&section);
+        if section.is_present() && !section.has("basic") {
+            section.problem("needs basic = { user-file = \"...\", password-file = \"...\" }; or write auth = \"none\"");
+        }
+        basic.map_or_else(Auth::default, |(user_file, password_file)| Auth::Basic { user_file, password_file })
+    };
+    let reaches_out = !listen.http.ip().is_loopback();
+    if auth == Auth::Open && reaches_out {
+        warnings.push(format!(
+            "auth = \"none\": whoever reaches {} may deploy and delete functions; set auth.basic to end that",
+            listen.http
+        ));
+    }
+    let section = root.section("admin");
+    let namespace = section
+        .read("default-namespace", |value| as_text(value)?.parse::<Namespace>().map_err(|error| error.to_string()))
+        .or_else(|| NAMESPACE.parse().ok())?;
+    let default = admin::Config::new(namespace);
+    let second = Duration::from_secs;
+    Some(admin::Config {
+        auth,
+        body_bytes: section.size("body-bytes", default.body_bytes, 1 << 10..=64 << 20),
+        list_entries: section.count("list-entries", default.list_entries, 1..=1_000_000),
+        log_timeout: section.duration("log-timeout", default.log_timeout, second(1)..=second(86_400)),
+        log_streams: section.count("log-streams", default.log_streams, 0..=65_536),
+        ..default
+    })
+}
+
+fn engine(section: &Section<'_>) -> plugin::EngineConfig {
+    let default = plugin::EngineConfig::default();
+    let millisecond = Duration::from_millis;
+    plugin::EngineConfig {
+        instances: section.count_if("instances", 1..=4096).or(default.instances),
+        tick: section.duration("tick", default.tick, millisecond(1)..=millisecond(1000)),
+    }
+}
+
+/// What no provider can say for itself: who serves a namespace.
+fn together(providers: &[(ProviderConfig, &Section<'_>)]) {
+    let mut claimed = BTreeMap::new();
+    let mut default = None;
+    for (provider, section) in providers {
+        for namespace in &provider.namespaces {
+            match claimed.insert(namespace, &provider.name) {
+                Some(other) if *other == provider.name => {
+                    section.problem_at("namespaces", format!("names {namespace} twice"));
+                }
+                Some(other) => section.problem_at(
+                    "namespaces",
+                    format!("{namespace} is claimed by provider {other} already; a namespace has one provider"),
+                ),
+                None => {}
+            }
+        }
+        if provider.is_default {
+            if let Some(other) = default {
+                section.problem_at("default", format!("provider {other} is the default already; there can be one"));
+            }
+            default = Some(&provider.name);
+        }
+    }
+}

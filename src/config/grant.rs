@@ -1,0 +1,166 @@
+//! `[provider.NAME.grant.NAME]`: one permission to send requests somewhere.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::problem::chain;
+use super::profile;
+use super::section::{Section, as_text};
+use crate::host::grant::{
+    Auth, BasePath, ClientCertificate, Connect, Grant, GrantLimits, HttpVersion, Mode, Rule, RuleSpec, Tls,
+};
+
+/// Reads one grant; `None` if it cannot say where to connect.
+pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Option<Grant> {
+    // The name is the authority of the guest's requests, so it has to be a host name.
+    if name.is_empty()
+        || name.len() > 63
+        || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        section.problem(format!(
+            "{name:?} cannot be a grant's name, which the plugin writes as a host; use lower-case letters, digits and '-'"
+        ));
+    }
+    if !section.has("connect") {
+        section.problem("has no connect; write connect = \"http://HOST:PORT\", \"https://...\" or \"unix:/path\"");
+    }
+    let place =
+        section.read("connect", |value| Connect::parse_with_base(as_text(value)?).map_err(|error| chain(&error)));
+    let base = section.read("base", |value| as_text(value)?.parse::<BasePath>().map_err(|error| chain(&error)));
+    if section.has("base") && place.as_ref().is_some_and(|(_, base)| !base.as_str().is_empty()) {
+        section.problem_at("base", "connect has a path already; write the path in one of the two");
+    }
+    let version = section.choice("http", &[("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)]);
+    let tls = tls(section);
+    let auth = auth(section);
+    let rules = rules(section, is_default);
+    let mode = section.choice("mode", &[("enforce", Mode::Enforce), ("observe", Mode::Observe)]);
+    let limits = limits(&section.section("limits"));
+
+    let (connect, path) = place?;
+    if !tls.is_default() && !connect.is_tls() {
+        section.problem("has TLS keys, but connect is not https://; take them out, or connect with https://");
+    }
+    Some(Grant {
+        base: base.unwrap_or(path),
+        version: version.unwrap_or_default(),
+        tls,
+        auth,
+        rules,
+        limits,
+        mode: mode.unwrap_or_default(),
+        ..Grant::new(connect)
+    })
+}
+
+fn tls(section: &Section<'_>) -> Tls {
+    let ca_file = section.existing_file("ca");
+    let certificate = section.existing_file("client-cert");
+    let key = section.existing_file("client-key");
+    for (key, other) in [("client-cert", "client-key"), ("client-key", "client-cert")] {
+        if section.has(key) && !section.has(other) {
+            section.problem_at(key, format!("needs {other} beside it"));
+        }
+    }
+    let client =
+        certificate.zip(key).map(|(certificate_file, key_file)| ClientCertificate { certificate_file, key_file });
+    Tls { ca_file, client, server_name: section.text("server-name").map(str::to_owned) }
+}
+
+/// `auth.basic`, `auth.header` or `auth.bearer-file`, at most one of them.
+fn auth(section: &Section<'_>) -> Auth {
+    let section = section.section("auth");
+    let basic = basic_files(&section);
+    let header = section.section("header");
+    let name = header.parsed::<http::HeaderName>("name");
+    let file = header.existing_file("file");
+    if header.is_present() && !(header.has("name") && header.has("file")) {
+        header.problem("needs both: { name = \"X-Token\", file = \"/run/secrets/token\" }");
+    }
+    let bearer = section.existing_file("bearer-file");
+    let found = ["basic", "header", "bearer-file"].into_iter().filter(|key| section.has(key)).count();
+    if found > 1 || (section.is_present() && found == 0) {
+        section.problem("must have exactly one of basic, header and bearer-file");
+    }
+    if let Some((user_file, password_file)) = basic {
+        Auth::Basic { user_file, password_file }
+    } else if let Some((name, file)) = name.zip(file) {
+        Auth::Header { name, file }
+    } else if let Some(file) = bearer {
+        Auth::Bearer { file }
+    } else {
+        Auth::None
+    }
+}
+
+/// `basic = { user-file, password-file }`.
+pub(super) fn basic_files(section: &Section<'_>) -> Option<(PathBuf, PathBuf)> {
+    let basic = section.section("basic");
+    let user = basic.existing_file("user-file");
+    let password = basic.existing_file("password-file");
+    if basic.is_present() && !(basic.has("user-file") && basic.has("password-file")) {
+        basic.problem("needs both: { user-file = \"...\", password-file = \"...\" }");
+    }
+    user.zip(password)
+}
+
+fn rules(section: &Section<'_>, is_default: bool) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    let profile = section.read("profile", |value| {
+        let name = as_text(value)?;
+        profile::rules(name, is_default)
+            .ok_or_else(|| format!("no such profile; there is {}", profile::NAMES.join(", ")))
+    });
+    for text in profile.unwrap_or_default() {
+        match text.parse() {
+            Ok(rule) => rules.push(rule),
+            Err(error) => section.problem_at("profile", chain(&error)),
+        }
+    }
+    for item in section.items("allow") {
+        let rule = match item.value {
+            DeValue::String(text) => text.parse::<Rule>(),
+            DeValue::Table(_) => Rule::from_spec(&RuleSpec {
+                method: item.section.text("method").unwrap_or_default().into(),
+                path: item.section.text("path").unwrap_or_default().into(),
+                query: item.section.pairs("query"),
+                headers: item.section.pairs("headers"),
+                effect: item.section.text("effect").map(str::to_owned),
+            }),
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_) => {
+                item.section.problem("must be \"METHOD /path\" or { method = \"...\", path = \"...\" }");
+                continue;
+            }
+        };
+        match rule {
+            Ok(rule) => rules.push(rule),
+            Err(error) => item.section.problem(chain(&error)),
+        }
+    }
+    rules
+}
+
+fn limits(section: &Section<'_>) -> GrantLimits {
+    let default = GrantLimits::default();
+    let second = Duration::from_secs;
+    let tick = Duration::from_millis(1);
+    GrantLimits {
+        in_flight: section.nonzero("in-flight", default.in_flight, 4096),
+        max_idle: section.count("max-idle", default.max_idle, 0..=1024),
+        idle_timeout: section.duration("idle-timeout", default.idle_timeout, tick..=second(600)),
+        connect_timeout: section.duration("connect-timeout", default.connect_timeout, tick..=second(60)),
+        first_byte_timeout: section.duration("first-byte-timeout", default.first_byte_timeout, tick..=second(600)),
+        between_bytes_timeout: section.duration(
+            "between-bytes-timeout",
+            default.between_bytes_timeout,
+            tick..=second(600),
+        ),
+        response_bytes: section.size_if("response-bytes", 0..=1 << 30).or(default.response_bytes),
+    }
+}

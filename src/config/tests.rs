@@ -1,0 +1,206 @@
+use super::*;
+use crate::admin::Auth;
+use crate::provider::{AllowedHost, ComponentSource, Reuse};
+
+const BUILTINS: [&str; 2] = ["faas-provider", "local"];
+
+fn problems(text: &str) -> Vec<String> {
+    let (_, problems, _) = read(text, "test", Path::new("/nowhere"), &BUILTINS);
+    problems.iter().map(ToString::to_string).collect()
+}
+
+fn config(text: &str) -> Config {
+    Config::from_toml(text, "test", Path::new("/nowhere"), &BUILTINS).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A provider without mistakes, to be followed by what a test is about.
+const LOCAL: &str = "[provider.local]\ncomponent = \"builtin:local\"\ndefault = true\n";
+
+/// The one mistake of `text` after [`LOCAL`].
+fn problem(text: &str) -> String {
+    let mut all = problems(&format!("{LOCAL}{text}"));
+    assert_eq!(all.len(), 1, "{all:#?}");
+    all.remove(0)
+}
+
+#[test]
+fn the_example_has_no_mistake() {
+    let config = config(EXAMPLE);
+    assert_eq!(config.listen.http, gateway::HTTP);
+    assert_eq!(config.providers.len(), 1);
+    assert!(config.providers[0].commands.contains_key("wordcount"));
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_not_said_has_the_default_of_its_part() {
+    let config = config(LOCAL);
+    assert_eq!(config.scaling, scaler::Config::default());
+    assert_eq!(config.engine, plugin::EngineConfig::default());
+    assert_eq!(config.log, log::Config::default());
+    assert_eq!(config.providers[0].limits, crate::provider::Limits::default());
+    assert_eq!(config.admin.auth, Auth::Loopback);
+    assert_eq!(config.listen.admin, AdminSocket::Beside);
+    assert_eq!(config.state_directory, None);
+}
+
+#[test]
+fn what_is_said_is_taken() {
+    let config = config(
+        r#"
+        auth = "none"
+        [listen]
+        http = "0.0.0.0:80"
+        metrics = "off"
+        admin = "unix:run/admin.sock"
+        [state]
+        directory = "state"
+        [provider.edge]
+        component = "builtin:faas-provider"
+        namespaces = ["a", "b"]
+        [provider.edge.config]
+        network = "functions"
+        deep = { list = [1, -2, 2.5, true] }
+        [provider.edge.grant.provider]
+        connect = "https://10.0.0.1:6443/base"
+        auth = { basic = { user-file = "/dev/../etc/hostname", password-file = "/etc/hostname" } }
+        http = "2"
+        allow = ["GET /system/**", { method = "POST", path = "/x", effect = "read" }]
+        limits = { in-flight = 4 }
+        [provider.edge.endpoints]
+        allow = ["127.0.0.0/8", "*.svc"]
+        template = "http://{name}.{namespace}.svc:8080"
+        [provider.edge.limits]
+        memory = "32MiB"
+        call-timeout = "1500ms"
+        instances = "per-call"
+        "#,
+    );
+    assert_eq!(config.listen.http.to_string(), "0.0.0.0:80");
+    assert_eq!(config.listen.metrics, None);
+    assert_eq!(config.listen.admin, AdminSocket::At("/nowhere/run/admin.sock".into()));
+    assert_eq!(config.state_directory.as_deref(), Some(Path::new("/nowhere/state")));
+    assert_eq!(config.warnings.len(), 1, "everybody may deploy: {:?}", config.warnings);
+    let edge = &config.providers[0];
+    assert_eq!(edge.component, ComponentSource::Builtin("faas-provider".into()));
+    assert_eq!(edge.config, serde_json::json!({"network": "functions", "deep": {"list": [1, -2, 2.5, true]}}));
+    assert_eq!(edge.limits.memory, 32 << 20);
+    assert_eq!(edge.limits.call_timeout.as_millis(), 1500);
+    assert_eq!(edge.limits.instances, Reuse::PerCall);
+    assert_eq!(edge.endpoints.allow[1], AllowedHost::Suffix("*.svc".into()));
+    let grant = &edge.grants["provider"];
+    assert_eq!(grant.base.as_str(), "/base");
+    assert_eq!(grant.rules.len(), 2);
+    assert_eq!(grant.limits.in_flight.get(), 4);
+}
+
+#[test]
+fn providers_keep_the_order_of_the_file() {
+    let text = "[provider.z]\ncomponent = \"builtin:local\"\nnamespaces = [\"z\"]\n\
+                [provider.a]\ncomponent = \"builtin:local\"\nnamespaces = [\"a\"]\n";
+    let names: Vec<_> = config(text).providers.iter().map(|provider| provider.name.to_string()).collect();
+    assert_eq!(names, ["z", "a"]);
+}
+
+#[test]
+fn every_mistake_is_told_at_once_in_the_order_of_the_file() {
+    let all = problems(
+        "[listen]\nhttp = \":8080\"\nhtpp = 1\n[scaling]\ncache-ttl = 5\n[provider.x]\ncomponent = \"builtin:nomad\"\n\
+         namespaces = [\"a/b\"]\n[provider.x.grant.p]\nallow = [\"FETCH /x\"]\n",
+    );
+    assert_eq!(all.len(), 7, "{all:#?}");
+    assert!(all[0].starts_with("line 2, column 8: listen.http = \":8080\": "), "{}", all[0]);
+    assert_eq!(all[1], "line 3, column 1: listen.htpp: no such key; did you mean `http`?");
+    assert!(all[2].starts_with("line 5, column 13: scaling.cache-ttl = 5: \"5\" has no unit"), "{}", all[2]);
+    assert!(all[3].contains("there is builtin:faas-provider, builtin:local"), "{}", all[3]);
+    assert!(all[4].starts_with("line 8, column 15: provider.x.namespaces[0] = \"a/b\": '/' is not"), "{}", all[4]);
+    assert!(all[5].contains("provider.x.grant.p: has no connect"), "{}", all[5]);
+    assert!(all[6].contains("provider.x.grant.p.allow[0]"), "{}", all[6]);
+}
+
+#[test]
+fn mistakes_of_syntax_are_told_alone_and_all_of_them() {
+    let all = problems("[listen]\nhttp = \nmetrics = \"x\n[provider.x\n");
+    assert!(all.len() >= 2, "{all:#?}");
+    assert!(all.iter().all(|problem| !problem.contains("provider.x:")), "{all:#?}");
+    assert!(all[0].starts_with("line 2"), "{all:#?}");
+}
+
+#[test]
+fn a_mistake_says_what_to_write() {
+    for (text, expected) in [
+        ("[limits]\n", "limits: no such table"),
+        ("[provider.local.limits]\nmemory = \"64M\"\n", "\"M\" is no unit of size"),
+        ("[provider.local.limits]\nmemory = \"2GiB\"\n", "must be from 64KiB to 1GiB"),
+        ("[provider.local.limits]\ncall_timeout = \"1s\"\n", "did you mean `call-timeout`?"),
+        ("[provider.local.limits]\ncall-timeout = \"6m\"\n", "must be from 1ms to 5m"),
+        ("[provider.local.limits]\nhandles = \"many\"\n", "must be a whole number, without quotes"),
+        ("[provider.local.limits]\nhandles = -1\n", "must be a whole number from 0"),
+        ("[provider.local.limits]\ninstances = \"sometimes\"\n", "must be \"per-call\" or \"pooled\""),
+        ("[provider.local.limits]\ncpu-time = \"40s\"\n", "is longer than every call may last"),
+        ("[provider.local.endpoints]\nallow = \"10.0.0.0/8\"\n", "must be a list"),
+        ("[provider.local.endpoints]\ntemplate = \"{name}:8080\"\n", "must be an http URL with {name}"),
+        ("[provider.local.grant.Docker]\nconnect = \"unix:/x\"\n", "cannot be a grant's name"),
+        ("[provider.local.grant.d]\nconnect = \"unix:/x\"\nca = \"/etc/hostname\"\n", "connect is not https://"),
+        ("[provider.local.grant.d]\nconnect = \"http://a/b\"\nbase = \"/c\"\n", "connect has a path already"),
+        ("[provider.local.grant.d]\nconnect = \"http://a\"\nprofile = \"x\"\n", "there is faas-provider"),
+        (
+            "[provider.local.grant.d]\nconnect = \"http://a\"\nauth = {}\n",
+            "exactly one of basic, header and bearer-file",
+        ),
+        ("[provider.local.grant.d]\nconnect = \"http://a\"\nallow = [1]\n", "must be \"METHOD /path\""),
+        ("[provider.local.grant.d]\nconnect = \"http://a\"\nallow = [{ methd = \"GET\" }]\n", "did you mean `method`?"),
+        ("[auth]\nbasic = { user-file = \"/etc/hostname\" }\n", "needs both"),
+        (
+            "[auth]\nbasic = { user-file = \"/no/such\", password-file = \"/etc/hostname\" }\n",
+            "there is no file /no/such",
+        ),
+        ("[listen]\nadmin = \"127.0.0.1:1\"\n", "must be a Unix socket"),
+        ("[listen]\nhttp = \"unix:/x\"\n", "must be an IP address and port"),
+        ("[listen]\nmetrics = \"127.0.0.1:8080\"\n", "is the same as http"),
+        ("[log]\nlevel = \"loud\"\n", "must be off, error"),
+        ("[log]\nformat = \"xml\"\n", "must be \"auto\" or \"text\" or \"json\""),
+        ("[scaling]\ncache-ttl = \"20s\"\n", "must not be shorter than cache-ttl"),
+        ("[scaling]\nscale-from-zero = \"yes\"\n", "must be true or false"),
+        ("[state]\ndirectory = \"\"\n", "must not be empty"),
+        ("[provider.b]\ncomponent = \"builtin:local\"\ndefault = true\n", "provider local is the default already"),
+        ("[provider.b]\ncomponent = \"x.wasm\"\nnamespaces = [\"n\"]\n", "there is no file /nowhere/x.wasm"),
+        ("[provider.b]\ncomponent = \"oci://x\"\nnamespaces = [\"n\"]\n", "oci:// is not supported yet"),
+        ("[provider.b]\ncomponent = \"builtin:local\"\n", "serves no namespace"),
+        ("[provider.b]\nnamespaces = [\"n\"]\n", "has no component"),
+    ] {
+        let found = if text.starts_with("[limits]") {
+            problem(text)
+        } else {
+            let all = problems(&format!("{LOCAL}{text}"));
+            all.join("\n")
+        };
+        assert!(found.contains(expected), "{text}\n{found}");
+    }
+}
+
+#[test]
+fn a_namespace_has_one_provider() {
+    let text = "[provider.a]\ncomponent = \"builtin:local\"\nnamespaces = [\"n\"]\n\
+                [provider.b]\ncomponent = \"builtin:local\"\nnamespaces = [\"n\"]\n";
+    assert_eq!(
+        problems(text),
+        [
+            "line 6, column 14: provider.b.namespaces = [\"n\"]: n is claimed by provider a already; a namespace has one provider"
+        ]
+    );
+}
+
+#[test]
+fn a_file_without_a_provider_is_a_mistake() {
+    assert_eq!(problems(""), ["there is no provider; write [provider.local] with component = \"builtin:local\""]);
+}
+
+#[test]
+fn what_may_be_a_secret_is_never_shown() {
+    let all = problems(&format!(
+        "[auth]\npassword = \"hunter2\"\n{LOCAL}[provider.local.grant.p]\nconnect = \"http://u:hunter2@h:1\"\ntoken = \"hunter2\"\n"
+    ));
+    assert!(all.len() >= 3, "{all:#?}");
+    assert!(!all.join("\n").contains("hunter2"), "{all:#?}");
+}

@@ -1,0 +1,125 @@
+//! When to ask next: the steps between two polls, between two attempts after failures, and between
+//! two requests for an instance.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Config;
+
+/// The longest wait after a failed question.
+const FAILURE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How long a platform that took a wish may go on saying that no instance is wanted, before it is
+/// asked again. Doubles each time.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Steady polls first, then ever fewer.
+pub(super) struct Polls {
+    begun: Option<Instant>,
+    interval: Duration,
+    steady: Duration,
+    most: Duration,
+}
+
+impl Polls {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { begun: None, interval: config.poll_interval, steady: config.poll_steady, most: config.poll_interval_max }
+    }
+
+    /// When to ask next, after a question that was asked at `asked`. A slow answer uses the wait up,
+    /// so that slow platforms are not asked less often than the steps say.
+    pub(super) fn next(&mut self, asked: Instant) -> Instant {
+        let begun = *self.begun.get_or_insert(asked);
+        if asked.duration_since(begun) >= self.steady {
+            self.interval = self.interval.mul_f32(1.5).min(self.most);
+        }
+        asked + self.interval
+    }
+}
+
+/// How often in a row the provider failed.
+pub(super) struct Failures {
+    count: u32,
+    most: u32,
+    wait: Duration,
+}
+
+impl Failures {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { count: 0, most: config.query_attempts, wait: config.query_backoff }
+    }
+
+    pub(super) fn none(&mut self) {
+        self.count = 0;
+    }
+
+    /// How long to wait before the next attempt; `None` when there were enough.
+    pub(super) fn another(&mut self, asked_for: Option<Duration>) -> Option<Duration> {
+        self.count += 1;
+        let doubled = self.wait * 2_u32.saturating_pow((self.count - 1).min(16));
+        (self.count < self.most).then(|| doubled.min(FAILURE_WAIT_MAX).max(asked_for.unwrap_or_default()))
+    }
+}
+
+/// Whether to ask for an instance: once, and again only if the platform seems to have lost it.
+#[derive(Default)]
+pub(super) struct Wish {
+    again_at: Option<Instant>,
+    wait: Duration,
+}
+
+impl Wish {
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.again_at.is_none_or(|at| now >= at)
+    }
+
+    /// The platform took it.
+    pub(super) fn taken(&mut self, now: Instant) {
+        self.wait = if self.wait.is_zero() { ASK_AGAIN } else { self.wait * 2 };
+        self.again_at = Some(now + self.wait);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn polls_are_steady_first_and_then_grow_by_half_up_to_a_bound() {
+        let mut polls = Polls::new(&Config::default());
+        let start = Instant::now();
+        let mut at = start;
+        let mut steps = Vec::new();
+        while steps.len() < 50 {
+            let next = polls.next(at);
+            steps.push((next - at).as_millis());
+            at = next;
+        }
+        assert!(steps[..30].iter().all(|step| *step == 10), "{steps:?}");
+        assert_eq!(steps[30..34], [15, 22, 33, 50], "{steps:?}");
+        assert_eq!(steps[49], 250);
+    }
+
+    #[test]
+    fn waits_after_failures_double_and_end() {
+        let mut failures = Failures::new(&Config::default());
+        let waits: Vec<_> = std::iter::from_fn(|| failures.another(None)).map(|wait| wait.as_millis()).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1000]);
+        failures.none();
+        assert_eq!(failures.another(Some(Duration::from_secs(7))), Some(Duration::from_secs(7)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wish_is_repeated_only_after_a_growing_while() {
+        let mut wish = Wish::default();
+        assert!(wish.is_due(Instant::now()));
+        wish.taken(Instant::now());
+        assert!(!wish.is_due(Instant::now()));
+        tokio::time::advance(ASK_AGAIN).await;
+        assert!(wish.is_due(Instant::now()));
+        wish.taken(Instant::now());
+        tokio::time::advance(ASK_AGAIN).await;
+        assert!(!wish.is_due(Instant::now()));
+    }
+}

@@ -1,0 +1,106 @@
+//! Does an instance that just started accept connections?
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use super::endpoints::{EndpointRef, EndpointSet};
+use super::policy::{Authority, Host};
+use crate::query::Target;
+
+/// How many endpoints of a function are tried at once.
+const TRIED_AT_ONCE: usize = 16;
+
+/// The answer of one attempt; an error says what it met.
+pub(super) type Attempt<'a> = Pin<Box<dyn Future<Output = Result<(), Arc<str>>> + Send + 'a>>;
+
+/// Tries to connect. A trait, so that tests own the network.
+pub(super) trait Probe: Send + Sync {
+    fn accepts<'a>(&'a self, endpoint: &'a EndpointRef) -> Attempt<'a>;
+}
+
+/// Those endpoints that accept a connection when the first does. A grant counts as accepting: its
+/// platform forwards to the instances itself.
+///
+/// # Errors
+/// What the last attempt met, when none accepts.
+///
+/// # Cancel safety
+/// Dropping it closes the connections.
+pub(super) async fn accepting(probe: &dyn Probe, set: &EndpointSet) -> Result<EndpointSet, Arc<str>> {
+    let mut attempts: FuturesUnordered<_> = set
+        .endpoints()
+        .iter()
+        .take(TRIED_AT_ONCE)
+        .map(|endpoint| async move {
+            match &endpoint.endpoint().target {
+                Target::Grant(_) => Ok(endpoint),
+                Target::Authority(_) => probe.accepts(endpoint).await.map(|()| endpoint),
+            }
+        })
+        .collect();
+    let mut last = Arc::from("it has no endpoints");
+    while let Some(attempt) = attempts.next().await {
+        match attempt {
+            Ok(first) => {
+                let mut accepting = vec![first];
+                // Whoever is ready at the same moment comes along; nobody is waited for.
+                while let Some(Some(more)) = futures_util::FutureExt::now_or_never(attempts.next()) {
+                    accepting.extend(more.ok());
+                }
+                let all = accepting.len() == set.endpoints().len();
+                let now = if all { set.renew() } else { Instant::now() };
+                return Ok(set.keeping(|endpoint| accepting.iter().any(|a| a.is_same(endpoint)), now));
+            }
+            Err(reason) => last = reason,
+        }
+    }
+    Err(last)
+}
+
+/// A TCP connection, closed at once.
+pub(super) struct TcpProbe {
+    /// The longest attempt.
+    pub(super) timeout: Duration,
+}
+
+impl Probe for TcpProbe {
+    fn accepts<'a>(&'a self, endpoint: &'a EndpointRef) -> Attempt<'a> {
+        Box::pin(async move {
+            match tokio::time::timeout(self.timeout, connect(endpoint)).await {
+                Ok(result) => result,
+                Err(_elapsed) => Err(format!("no connection within {} ms", self.timeout.as_millis()).into()),
+            }
+        })
+    }
+}
+
+async fn connect(endpoint: &EndpointRef) -> Result<(), Arc<str>> {
+    let Target::Authority(text) = &endpoint.endpoint().target else { return Ok(()) };
+    let Authority { host, port } = Authority::parse(text).map_err(|refused| Arc::from(refused.to_string()))?;
+    let (name, addresses): (String, Vec<SocketAddr>) = match host {
+        Host::Address(ip) => (String::new(), vec![SocketAddr::new(ip, port)]),
+        Host::Name(name) => {
+            let found = tokio::net::lookup_host((name.as_str(), port)).await.map(Iterator::collect);
+            let found = found.map_err(|error| Arc::from(format!("{name} is not resolved: {error}")))?;
+            (name, found)
+        }
+    };
+    let mut last: Arc<str> = format!("{text} has no address").into();
+    for address in addresses {
+        if let Err(refused) = endpoint.policy().check_connect(&name, address) {
+            last = refused.to_string().into();
+            continue;
+        }
+        match tokio::net::TcpStream::connect(address).await {
+            Ok(_closed_at_once) => return Ok(()),
+            Err(error) => last = format!("{address}: {error}").into(),
+        }
+    }
+    Err(last)
+}
