@@ -1,10 +1,100 @@
 //! `[provider.NAME.command.NAME]`: a command that the provider's plugin may run as processes.
 
-use super::section::Section;
-use crate::host::processes::CommandSpec;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::section::{Section, as_text};
+use crate::host::processes::{CommandSpec, Mode};
+use crate::name::FunctionName;
+use crate::parse;
+
+/// Variables that the host itself sets for each process, so that nobody else may.
+const OWN_VARIABLES: [&str; 1] = ["PORT"];
 
 /// Reads one command; `None` if it names no program.
-pub(super) fn read(_name: &str, section: &Section<'_>) -> Option<CommandSpec> {
-    section.value("command")?;
-    Some(CommandSpec {})
+pub(super) fn read(name: &str, section: &Section<'_>) -> Option<CommandSpec> {
+    if let Err(error) = name.parse::<FunctionName>() {
+        section.problem(format!("{name:?} cannot be a command's name: {error}"));
+    }
+    let default = CommandSpec::default();
+    let second = Duration::from_secs;
+    let tick = Duration::from_millis(1);
+    let mode = section.choice("mode", &[("fork", Mode::Fork), ("http", Mode::Http)]).unwrap_or(default.mode);
+    let spec = CommandSpec {
+        argv: argv(section),
+        mode,
+        env: section.pairs("env"),
+        allowed_env: section.texts("allowed-env"),
+        labels: section.pairs("labels"),
+        deployed: section.switch("deployed", default.deployed),
+        max_replicas: section.nonzero("max-replicas", default.max_replicas, 1000),
+        concurrency: section.nonzero("concurrency", default.concurrency, 1024),
+        queue: section.count("queue", default.queue, 0..=65_536),
+        request_timeout: section.duration("request-timeout", default.request_timeout, tick..=second(3600)),
+        start_timeout: section.duration("start-timeout", default.start_timeout, tick..=second(600)),
+        stop_grace: section.duration("stop-grace", default.stop_grace, Duration::ZERO..=second(600)),
+        content_type: section
+            .read("content-type", |value| {
+                let text = as_text(value)?;
+                http::HeaderValue::from_str(text)
+                    .map(|_valid| text.to_owned())
+                    .map_err(|_invalid| "must be the value of a header field, e.g. \"application/json\"".to_owned())
+            })
+            .unwrap_or(default.content_type),
+        working_directory: section.file("working-directory"),
+        memory: section.size_if("memory", 1 << 20..=1 << 50),
+        cpu_time: section
+            .value("cpu-time")
+            .is_some()
+            .then(|| section.duration("cpu-time", Duration::ZERO, second(1)..=second(86_400))),
+        open_files: section.count_if("open-files", 16..=1_000_000),
+    };
+    for (key, only) in [
+        ("concurrency", Mode::Fork),
+        ("queue", Mode::Fork),
+        ("request-timeout", Mode::Fork),
+        ("content-type", Mode::Fork),
+        ("start-timeout", Mode::Http),
+    ] {
+        if section.has(key) && mode != only {
+            let word = if only == Mode::Fork { "fork" } else { "http" };
+            section.problem_at(key, format!("means something only with mode = \"{word}\""));
+        }
+    }
+    if let Some(directory) = spec.working_directory.as_ref().filter(|directory| !directory.is_dir()) {
+        section.problem_at("working-directory", format!("there is no directory {}", directory.display()));
+    }
+    for (key, variable) in
+        spec.env.keys().map(|variable| ("env", variable)).chain(spec.allowed_env.iter().map(|v| ("allowed-env", v)))
+    {
+        if variable.is_empty() || variable.contains(['=', '\0']) {
+            section.problem_at(key, format!("{variable:?} cannot be a variable's name"));
+        } else if OWN_VARIABLES.contains(&variable.as_str()) {
+            section.problem_at(key, format!("{variable} is set by the gateway"));
+        }
+    }
+    (!spec.argv.is_empty()).then_some(spec)
+}
+
+/// `command`: a list of words, or one text that is split as a shell would.
+fn argv(section: &Section<'_>) -> Vec<String> {
+    if !section.has("command") {
+        section.problem("has no command; write command = [\"wc\", \"-w\"]");
+    }
+    let words = section.read("command", |value| match value {
+        DeValue::Array(words) => {
+            let words = words.iter().map(|word| as_text(word.get_ref()).map(str::to_owned));
+            let words = words.collect::<Result<Vec<_>, _>>()?;
+            if words.first().is_none_or(String::is_empty) || words.iter().any(|word| word.contains('\0')) {
+                return Err("needs a program, e.g. [\"wc\", \"-w\"]".to_owned());
+            }
+            Ok(words)
+        }
+        other => {
+            let text = as_text(other).map_err(|_other| "must be a list such as [\"wc\", \"-w\"]".to_owned())?;
+            parse::argv(text).map_err(|error| error.to_string())
+        }
+    });
+    words.unwrap_or_default()
 }

@@ -28,7 +28,7 @@ fn the_example_has_no_mistake() {
     let config = config(EXAMPLE);
     assert_eq!(config.listen.http, gateway::HTTP);
     assert_eq!(config.providers.len(), 1);
-    assert!(config.providers[0].commands.contains_key("wordcount"));
+    assert_eq!(config.providers[0].commands["wordcount"].argv, ["wc", "-w"]);
     assert_eq!(config.warnings, Vec::<String>::new());
 }
 
@@ -168,6 +168,13 @@ fn a_mistake_says_what_to_write() {
         ("[provider.b]\ncomponent = \"oci://x\"\nnamespaces = [\"n\"]\n", "oci:// is not supported yet"),
         ("[provider.b]\ncomponent = \"builtin:local\"\n", "serves no namespace"),
         ("[provider.b]\nnamespaces = [\"n\"]\n", "has no component"),
+        ("[provider.local.command.c]\n", "has no command"),
+        ("[provider.local.command.c]\ncommand = []\n", "needs a program"),
+        ("[provider.local.command.c]\ncommand = \"a | b\"\n", "write [\"sh\", \"-c\", \"a | b\"]"),
+        ("[provider.local.command.c]\ncommand = \"a\"\nmode = \"http\"\nqueue = 1\n", "only with mode = \"fork\""),
+        ("[provider.local.command.c]\ncommand = \"a\"\nenv = { PORT = \"1\" }\n", "PORT is set by the gateway"),
+        ("[provider.local.command.c]\ncommand = \"a\"\nenv = { A = 1 }\n", "must be a text in quotes"),
+        ("[provider.local.command.c]\ncommand = \"a\"\nworking-directory = \"/no\"\n", "there is no directory /no"),
     ] {
         let found = if text.starts_with("[limits]") {
             problem(text)
