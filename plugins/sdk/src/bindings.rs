@@ -38,6 +38,7 @@ pub mod types {
 macro_rules! exported {
     ($(#[$doc:meta])* $module:ident, $world:literal, [$($defaulted:literal),*]) => {
         $(#[$doc])*
+        #[expect(clippy::mem_forget, reason = "the host frees what a call answered")]
         pub mod $module {
             wit_bindgen::generate!({
                 path: "../../wit",

@@ -228,6 +228,9 @@ impl Response {
     }
 }
 
+/// Status, fields and body of an answer, as a transport hands them over.
+pub(crate) type Head<B> = (u16, Vec<(String, String)>, B);
+
 /// A request that got no answer, or half of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -22,8 +22,9 @@ fn report_panics() {
     }
 }
 
-/// The bytes of a text, as a static of a custom section wants them.
+/// The bytes of a text, as a static of a custom section wants them; evaluated while compiling.
 #[must_use]
+#[expect(clippy::panic, reason = "a wrong length is an error of compilation")]
 pub const fn section<const N: usize>(text: &str) -> [u8; N] {
     match text.as_bytes().as_chunks::<N>() {
         ([whole], []) => *whole,

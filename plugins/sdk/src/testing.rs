@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use crate::http::{Failure, Request};
+use crate::http::{Failure, Head, Request};
 use crate::log::Level;
 
 pub(crate) mod processes;
@@ -99,10 +99,8 @@ pub(crate) fn config_document() -> String {
 
 pub(crate) fn config_key(key: &str) -> Option<String> {
     let table: serde_json::Value = serde_json::from_str(&config_document()).ok()?;
-    match table.get(key)? {
-        serde_json::Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    }
+    let value = table.get(key)?;
+    Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }
 
 pub(crate) fn record_line(level: Level, message: &str, fields: &[(String, String)]) {
@@ -124,7 +122,7 @@ impl Body {
     }
 }
 
-pub(crate) fn exchange(request: Request) -> Result<(u16, Vec<(String, String)>, Body), Failure> {
+pub(crate) fn exchange(request: Request) -> Result<Head<Body>, Failure> {
     let answer = PLATFORM.with_borrow_mut(|platform| match platform {
         Some(platform) => platform(&request),
         None => Err(Failure { kind: crate::ErrorKind::Unavailable, text: "no platform is played".to_owned() }),

@@ -8,12 +8,10 @@ use crate::bindings::imports::wasi::http::types::{
 };
 use crate::bindings::imports::wasi::io::streams::{InputStream, StreamError};
 
-use super::{Failure, Request};
+use super::{Failure, Head, Request};
 
 /// The most that one `blocking-write-and-flush` takes, in bytes (wasi:io/streams).
 const WRITE_BYTES: usize = 4096;
-
-type Head = (u16, Vec<(String, String)>, Body);
 
 /// The body of an answer. The fields are dropped in this order, as children before their parents.
 #[derive(Debug)]
@@ -37,7 +35,7 @@ impl Body {
 }
 
 /// Sends a request and waits for the head of its answer.
-pub(crate) fn exchange(request: Request) -> Result<Head, Failure> {
+pub(crate) fn exchange(request: Request) -> Result<Head<Body>, Failure> {
     let mut headers: Vec<(String, Vec<u8>)> =
         request.headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect();
     if !request.body.is_empty() {
@@ -104,7 +102,7 @@ fn write(body: OutgoingBody, bytes: &[u8]) {
 }
 
 /// Waits for the head.
-fn receive(answer: &FutureIncomingResponse) -> Result<Head, Failure> {
+fn receive(answer: &FutureIncomingResponse) -> Result<Head<Body>, Failure> {
     answer.subscribe().block();
     let response = match answer.get() {
         Some(Ok(Ok(response))) => response,
