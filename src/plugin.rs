@@ -18,6 +18,9 @@ mod convert;
 mod egress;
 pub mod engine;
 mod fetch;
+#[cfg(test)]
+#[path = "../tests/fixtures/fixtures.rs"]
+mod fixtures;
 mod guest_log;
 mod imports;
 mod instance;
