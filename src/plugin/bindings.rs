@@ -23,7 +23,6 @@ mod generated {
         imports: {
             "wicketgate:host/log": trappable,
             "wicketgate:host/config": trappable,
-            "wicketgate:host/state": trappable,
             default: async | trappable,
         },
         exports: { default: async },

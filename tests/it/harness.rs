@@ -67,14 +67,15 @@ impl Output {
 pub struct GatewayBuilder {
     folder: Arc<TempDir>,
     config: String,
-    environment: Vec<(String, String)>,
+    http: String,
 }
 
 impl GatewayBuilder {
     /// A gateway whose configuration is `config` behind what every test needs: free ports, and
     /// folders of its own. `{folder}` in it is the folder of the test.
     pub fn new(config: &str) -> Self {
-        Self { folder: Arc::new(tempfile::tempdir().unwrap()), config: config.to_owned(), environment: Vec::new() }
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self { folder, config: config.to_owned(), http: "127.0.0.1:0".to_owned() }
     }
 
     /// Puts a file beside the configuration.
@@ -83,28 +84,39 @@ impl GatewayBuilder {
         self
     }
 
-    /// Sets a variable of the gateway's environment.
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
+    /// Replaces the configuration.
+    pub fn config(mut self, config: &str) -> Self {
+        config.clone_into(&mut self.config);
         self
     }
 
-    /// The folder of the test.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    /// Listens on this address instead of a free port.
+    pub fn listening_on(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.http);
+        self
     }
 
     fn write(&self) -> PathBuf {
         let path = self.folder.path().join("wicketgate.toml");
         let folder = self.folder.path().display();
+        // A test may say more of `[listen]` and of no other table of these.
+        let (config, listen) = match self.config.split_once("[listen]\n") {
+            Some((before, rest)) => {
+                let end = rest.find("\n[").map_or(rest.len(), |end| end + 1);
+                let (listen, after) = rest.split_at(end);
+                (format!("{before}{after}"), listen)
+            }
+            None => (self.config.clone(), ""),
+        };
         let head = format!(
-            "[listen]\nhttp = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\nadmin = \"unix:{folder}/admin.sock\"\n\
-             [state]\ndirectory = \"{folder}/state\"\n"
+            "[listen]\nhttp = \"{}\"\nmetrics = \"127.0.0.1:0\"\nadmin = \"unix:{folder}/admin.sock\"\n{listen}\n\
+             [state]\ndirectory = \"{folder}/state\"\n",
+            self.http
         );
         // Keys of the root come before all tables.
-        let (root, tables) = match self.config.find('[') {
-            Some(first) => self.config.split_at(first),
-            None => (self.config.as_str(), ""),
+        let (root, tables) = match config.find('[') {
+            Some(first) => config.split_at(first),
+            None => (config.as_str(), ""),
         };
         std::fs::write(&path, format!("{root}\n{head}\n{tables}").replace("{folder}", &folder.to_string())).unwrap();
         path
@@ -114,7 +126,7 @@ impl GatewayBuilder {
     pub fn start(self) -> Gateway {
         let path = self.write();
         let arguments = ["serve", "--config", path.to_str().unwrap()];
-        let mut gateway = Gateway::spawn(&arguments, &self.environment, Arc::clone(&self.folder));
+        let mut gateway = Gateway::spawn(&arguments, &[], Arc::clone(&self.folder));
         gateway.wait_until_it_listens();
         gateway
     }
@@ -122,8 +134,7 @@ impl GatewayBuilder {
     /// Runs it to its end, for configurations that it must refuse: exit status and all it said.
     pub fn run(self, command: &str) -> (ExitStatus, String) {
         let path = self.write();
-        let mut gateway =
-            Gateway::spawn(&[command, "--config", path.to_str().unwrap()], &self.environment, Arc::clone(&self.folder));
+        let mut gateway = Gateway::spawn(&[command, "--config", path.to_str().unwrap()], &[], Arc::clone(&self.folder));
         let status = gateway.wait_for_exit();
         (status, gateway.output.text())
     }
@@ -136,13 +147,37 @@ pub struct Gateway {
     folder: Arc<TempDir>,
     http: String,
     metrics: String,
-    environment: Vec<(String, String)>,
 }
 
 impl Gateway {
     /// A gateway with this configuration.
     pub fn with(config: &str) -> Self {
         GatewayBuilder::new(config).start()
+    }
+
+    /// A gateway without a configuration file: what the environment says counts. `{folder}` in a value
+    /// is the folder of the test, where `files` are put.
+    pub fn with_environment(variables: &[(&str, &str)], files: &[(&str, &str)]) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        for (name, content) in files {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let place = folder.path().to_str().unwrap().to_owned();
+        let environment: Vec<_> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), value.replace("{folder}", &place))).collect();
+        let state = folder.path().join("state");
+        let arguments = [
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--metrics",
+            "127.0.0.1:0",
+            "--state-directory",
+            state.to_str().unwrap(),
+        ];
+        let mut gateway = Self::spawn(&arguments, &environment, folder);
+        gateway.wait_until_it_listens();
+        gateway
     }
 
     fn spawn(arguments: &[&str], environment: &[(String, String)], folder: Arc<TempDir>) -> Self {
@@ -155,7 +190,7 @@ impl Gateway {
         let output = Output::default();
         output.drain(child.stdout.take().unwrap());
         output.drain(child.stderr.take().unwrap());
-        Self { child, output, folder, http: String::new(), metrics: String::new(), environment: environment.to_owned() }
+        Self { child, output, folder, http: String::new(), metrics: String::new() }
     }
 
     fn wait_until_it_listens(&mut self) {
@@ -219,12 +254,7 @@ impl Gateway {
         Connection::unix(&self.folder.path().join("admin.sock")).send("GET", target, &[], b"")
     }
 
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Sends it a signal by number.
+    /// Sends it a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
@@ -237,11 +267,10 @@ impl Gateway {
         assert_eq!(status.signal(), Some(9));
     }
 
-    /// Starts it again in the same folder, after it ended.
+    /// Starts it again with the same configuration file, after it ended.
     pub fn restart(&mut self) {
         let path = self.folder.path().join("wicketgate.toml");
-        let again =
-            Self::spawn(&["serve", "--config", path.to_str().unwrap()], &self.environment, Arc::clone(&self.folder));
+        let again = Self::spawn(&["serve", "--config", path.to_str().unwrap()], &[], Arc::clone(&self.folder));
         drop(std::mem::replace(self, again));
         self.wait_until_it_listens();
     }
@@ -321,11 +350,17 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A provider that speaks to `platform` by the bundled plugin, as `[provider.platform]`.
-pub fn faas_provider(platform: &Platform, more: &str) -> String {
+/// A provider that speaks to `platform` by the bundled plugin, as `[provider.platform]`. `grant` is
+/// more of its grant, `tables` are more tables.
+pub fn faas_provider(platform: &Platform, grant: &str, tables: &str) -> String {
     format!(
         "[provider.platform]\ncomponent = \"builtin:faas-provider\"\nnamespaces = [\"openfaas-fn\"]\ndefault = true\n\
-         {more}\n[provider.platform.grant.provider]\nconnect = \"http://{}\"\nprofile = \"faas-provider\"\n",
+         [provider.platform.grant.provider]\nconnect = \"http://{}\"\nprofile = \"faas-provider\"\n{grant}\n{tables}\n",
         platform.address()
     )
+}
+
+/// A gateway before an open platform.
+pub fn gateway(platform: &Platform, tables: &str) -> Gateway {
+    Gateway::with(&faas_provider(platform, "", tables))
 }

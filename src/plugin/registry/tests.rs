@@ -11,7 +11,6 @@ use super::super::quarantine::STRIKES;
 use super::super::refuse::Refusal;
 use super::*;
 use crate::host::egress::{Egress, EgressMetrics};
-use crate::host::state::Store;
 use crate::metrics::Registry;
 use crate::name::FunctionRef;
 use crate::provider::{ComponentSource, Limits, Reuse};
@@ -51,10 +50,7 @@ impl Bench {
 
     fn parts(&self, config: &ProviderConfig) -> HostParts {
         let metrics = EgressMetrics::new(&Registry::default());
-        HostParts {
-            egress: Arc::new(Egress::closed(&config.name, &metrics)),
-            state: Store::in_memory().provider(&config.name, config.limits.state_quota),
-        }
+        HostParts { egress: Arc::new(Egress::closed(&config.name, &metrics)) }
     }
 
     async fn load(&self, config: &ProviderConfig) -> Result<Candidate, Refusal> {

@@ -174,6 +174,12 @@ impl Connection {
         Some(chunk)
     }
 
+    /// Reads the head of an answer with status 200 and the first chunk of its body.
+    pub fn chunk_after_head(&mut self) -> Vec<u8> {
+        assert_eq!(self.head().0, 200);
+        self.chunk().expect("a chunk")
+    }
+
     /// Reads exactly so many bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];

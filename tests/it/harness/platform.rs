@@ -22,6 +22,11 @@ impl Seen {
         self.0[field].as_str().unwrap()
     }
 
+    /// A number field: `number`, `peer` (the port that it came from).
+    pub fn number(&self, field: &str) -> u64 {
+        self.0[field].as_u64().unwrap()
+    }
+
     /// A parameter of the query.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.0["query"][name].as_str()
@@ -52,6 +57,11 @@ impl Platform {
     /// One that wants basic credentials.
     pub fn with_credentials(user: &str, password: &str) -> Self {
         Self::spawn(&["--user", user, "--password", password])
+    }
+
+    /// One on a port that something else was told of.
+    pub fn on_port(port: &str) -> Self {
+        Self::spawn(&["--port", port])
     }
 
     fn spawn(arguments: &[&str]) -> Self {
