@@ -7,6 +7,8 @@
 mod connection;
 mod gateway;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;

@@ -163,9 +163,10 @@ mod tests {
             ("trailer", "x-checksum"),
             ("authorization", "Bearer x"),
         ]);
-        let left: Vec<_> =
+        let mut left: Vec<_> =
             headers.keys().map(HeaderName::as_str).filter(|name| !name.starts_with("x-forwarded")).collect();
-        assert_eq!(left, ["x-kept", "trailer", "authorization"]);
+        left.sort_unstable();
+        assert_eq!(left, ["authorization", "trailer", "x-kept"]);
     }
 
     #[test]

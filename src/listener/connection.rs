@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt as _;
 use http::Request;
@@ -59,7 +60,10 @@ async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Pee
     }
     let limit = listener.config.header_bytes;
     let address = peer.address;
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&has_asked);
     let answer = service_fn(move |request: Request<Incoming>| {
+        asks.store(true, Ordering::Relaxed);
         let service = service.clone();
         let peer = Arc::clone(&peer);
         async move {
@@ -75,6 +79,10 @@ async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Pee
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), answer));
     let mut draining = pin!(listener.drain.draining());
     let mut ended = pin!(listener.drain.ended());
+    // hyper's own timeout begins only when it knows which HTTP is spoken, so that a client that says
+    // nothing would stay for ever.
+    let mut first = pin!(tokio::time::sleep(listener.config.header_timeout));
+    let mut is_first = true;
     let mut is_draining = false;
     let served = loop {
         tokio::select! {
@@ -82,6 +90,12 @@ async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Pee
             () = draining.as_mut(), if !is_draining => {
                 is_draining = true;
                 connection.as_mut().graceful_shutdown();
+            }
+            () = first.as_mut(), if is_first => {
+                if !has_asked.load(Ordering::Relaxed) {
+                    return;
+                }
+                is_first = false;
             }
             () = ended.as_mut() => return,
         }
