@@ -1,5 +1,7 @@
 //! Against real clients on loopback.
 
+mod functions;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,9 @@ use tokio::sync::Notify;
 use super::{Config, Listener, Peer, Service, bind};
 use crate::metrics::Registry;
 use crate::shutdown::{self, Drain, Outcome, Trigger};
+
+/// What fails a test that would wait for ever.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Answers by path: `/wait` waits to be let go, `/panic` panics, everything else is echoed.
 #[derive(Clone, Default)]
@@ -87,7 +92,8 @@ impl Served {
 /// What comes until the connection is closed or reset.
 async fn rest_of(stream: &mut TcpStream) -> String {
     let mut read = Vec::new();
-    let _end = stream.read_to_end(&mut read).await;
+    let ended = tokio::time::timeout(SOON, stream.read_to_end(&mut read)).await;
+    assert!(ended.is_ok(), "not closed after: {}", String::from_utf8_lossy(&read));
     String::from_utf8_lossy(&read).into_owned()
 }
 
@@ -96,7 +102,10 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut read = Vec::new();
     while !String::from_utf8_lossy(&read).contains(end) {
         let mut buffer = [0; 1024];
-        let count = stream.read(&mut buffer).await.unwrap();
+        let Ok(count) = tokio::time::timeout(SOON, stream.read(&mut buffer)).await else {
+            panic!("no {end:?} after: {}", String::from_utf8_lossy(&read));
+        };
+        let count = count.unwrap();
         assert_ne!(count, 0, "closed before {end:?}: {}", String::from_utf8_lossy(&read));
         read.extend_from_slice(&buffer[..count]);
     }
