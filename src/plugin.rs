@@ -7,7 +7,7 @@
 //! one call: one lease of an instance ([`lease`]) and one budget ([`budget`]).
 //!
 //! wasmtime is named nowhere else in the gateway, and the types that are generated from `wit/`
-//! only in `bindings`, `convert`, `imports`, `interfaces` and `load`.
+//! only in `bindings`, `convert`, `imports`, `interfaces` and `lease`.
 
 mod bindings;
 mod budget;
