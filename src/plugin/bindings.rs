@@ -23,6 +23,7 @@ mod generated {
         imports: {
             "wicketgate:host/log": trappable,
             "wicketgate:host/config": trappable,
+            "wicketgate:host/state": trappable,
             default: async | trappable,
         },
         exports: { default: async },

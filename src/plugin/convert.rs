@@ -6,6 +6,7 @@
 
 pub(super) mod endpoints;
 pub(super) mod functions;
+pub(super) mod host;
 pub(super) mod lists;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@
 //! empty: no files, environment, arguments, sockets or names. What a guest prints goes to the log.
 //! `wasi:http` sends through the provider's grants only (the stock client is compiled out).
 
+mod state;
+
 use std::sync::Arc;
 
 use tracing::Level;
@@ -17,6 +19,7 @@ use super::guest_log::{GuestLog, LogStream};
 use super::instance::Stage;
 use super::limits::MemoryLimit;
 use super::load::Shared;
+use crate::host::state::ProviderState;
 
 /// Random bytes that a guest gets in one call of `wasi:random`.
 const RANDOM_MAX_BYTES: u64 = 64 << 10;
@@ -27,6 +30,7 @@ pub(super) struct HostState {
     pub(super) memory: MemoryLimit,
     pub(super) log: Arc<GuestLog>,
     pub(super) hooks: Hooks,
+    state: ProviderState,
     pub(super) shared: Arc<Shared>,
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -35,11 +39,25 @@ pub(super) struct HostState {
 impl HostState {
     pub(super) fn new(shared: Arc<Shared>, log: Arc<GuestLog>, stage: Stage) -> Self {
         let hooks = Hooks::new(Arc::clone(&shared.parts.egress), stage, &shared.limits, Arc::clone(&log));
+        let parts = &shared.parts;
+        let state = match stage {
+            Stage::Candidate => parts.state.overlay(),
+            Stage::Published => parts.state.clone(),
+        };
         let mut table = ResourceTable::new();
         table.set_max_capacity(shared.limits.handles as usize);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(shared.limits.header_bytes);
-        Self { table, memory: MemoryLimit::new(shared.limits.memory), wasi: empty_wasi(&log), http, log, hooks, shared }
+        Self {
+            table,
+            memory: MemoryLimit::new(shared.limits.memory),
+            wasi: empty_wasi(&log),
+            http,
+            log,
+            hooks,
+            state,
+            shared,
+        }
     }
 }
 
@@ -69,12 +87,13 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     host::log::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
-    host::config::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+    host::config::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    host::state::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
 }
 
 /// Links what only a provider with declared commands may import.
 pub(super) fn link_processes(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    let _ = linker;
+    let _: &Linker<HostState> = linker;
     Ok(())
 }
 

@@ -29,6 +29,7 @@ use super::quarantine::Quarantine;
 use super::refuse::{LoadError, Refusal};
 use super::trap;
 use crate::host::egress::Egress;
+use crate::host::state::ProviderState;
 use crate::metrics::Registry;
 use crate::name::{Digest, ProviderName};
 use crate::provider::{Limits, ProviderConfig};
@@ -38,6 +39,8 @@ use crate::provider::{Limits, ProviderConfig};
 pub struct HostParts {
     /// Requests to the platform, through the provider's grants.
     pub egress: Arc<Egress>,
+    /// What the provider keeps.
+    pub state: ProviderState,
 }
 
 /// What all instances of a generation share.

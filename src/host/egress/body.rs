@@ -43,10 +43,8 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         loop {
-            let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => frame,
-                other => return other,
-            };
+            let polled = Pin::new(&mut self.inner).poll_frame(cx);
+            let Poll::Ready(Some(Ok(frame))) = polled else { return polled };
             let Some(data) = frame.data_ref() else { continue };
             return Poll::Ready(Some(match self.meter.count_request_bytes(data.len()) {
                 Ok(()) => Ok(frame),

@@ -214,8 +214,18 @@ impl EgressError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            // An address that is never dialled and a certificate that is not trusted stay so.
-            Self::Upstream { source, .. } => source.is_refused() || source.is_timeout() || source.is_without_response(),
+            Self::Upstream { source, .. } => match source {
+                upstream::Error::AddressDenied { .. } | upstream::Error::InvalidAuthority(_) => false,
+                // A certificate that is not trusted stays so; a connection that was reset may not.
+                upstream::Error::Tls { source, .. } => source.kind() != io::ErrorKind::InvalidData,
+                upstream::Error::Resolve { .. }
+                | upstream::Error::NoAddress(_)
+                | upstream::Error::Connect { .. }
+                | upstream::Error::ConnectTimeout { .. }
+                | upstream::Error::ResponseTimeout(_)
+                | upstream::Error::Unsent(_) => true,
+                upstream::Error::Broken(_) => source.is_without_response(),
+            },
             Self::Busy { .. } | Self::Broken { .. } | Self::Silent { .. } => true,
             Self::UnknownGrant { .. }
             | Self::UnsafeTarget { .. }
@@ -231,10 +241,9 @@ impl EgressError {
     /// Whether time ran out.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        match self {
-            Self::Upstream { source, .. } => source.is_timeout(),
-            Self::Silent { .. } | Self::Busy { .. } => true,
-            _ => false,
+        match self.source_upstream() {
+            Some(source) => source.is_timeout(),
+            None => matches!(self, Self::Silent { .. } | Self::Busy { .. }),
         }
     }
 
@@ -246,31 +255,45 @@ impl EgressError {
             Self::UnsafeTarget { .. } => Some("unsafe-target"),
             Self::NoRule { .. } => Some("no-rule"),
             Self::ReadOnly { .. } => Some("read-only"),
-            Self::Upstream { source: upstream::Error::AddressDenied { .. }, .. } => Some("address"),
-            _ => None,
+            Self::Upstream { source, .. } => {
+                matches!(source, upstream::Error::AddressDenied { .. }).then_some("address")
+            }
+            Self::Budget { .. }
+            | Self::ResponseTooLarge { .. }
+            | Self::HeaderTooLarge { .. }
+            | Self::Busy { .. }
+            | Self::Upgraded { .. }
+            | Self::Broken { .. }
+            | Self::Silent { .. } => None,
         }
     }
 
     /// The budget of the call that was broken.
     #[must_use]
     pub fn budget(&self) -> Option<Budget> {
-        match self {
-            Self::Budget { budget, .. } => Some(*budget),
-            _ => None,
-        }
+        if let Self::Budget { budget, .. } = self { Some(*budget) } else { None }
     }
 
     /// How it ended, as a metric's label.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
-        match self {
-            _ if self.denial().is_some() => "denied",
-            Self::Budget { .. } | Self::HeaderTooLarge { .. } | Self::ResponseTooLarge { .. } => "limit",
-            Self::Busy { .. } => "busy",
-            _ if self.is_timeout() => "timeout",
-            Self::Upstream { source, .. } if source.is_refused() => "unreachable",
-            _ => "broken",
+        if self.denial().is_some() {
+            "denied"
+        } else if matches!(self, Self::Budget { .. } | Self::HeaderTooLarge { .. } | Self::ResponseTooLarge { .. }) {
+            "limit"
+        } else if matches!(self, Self::Busy { .. }) {
+            "busy"
+        } else if self.is_timeout() {
+            "timeout"
+        } else if self.source_upstream().is_some_and(upstream::Error::is_refused) {
+            "unreachable"
+        } else {
+            "broken"
         }
+    }
+
+    fn source_upstream(&self) -> Option<&upstream::Error> {
+        if let Self::Upstream { source, .. } = self { Some(source) } else { None }
     }
 }
 

@@ -170,7 +170,7 @@ mod tests {
         let meter = meter();
         assert_eq!(meter.count_response_bytes(101), Err(Budget::ResponseBytes));
         for _ in 0..3 {
-            drop(meter.count_request());
+            let _ = meter.count_request();
         }
         assert_eq!(meter.exceeded(), Some(Budget::ResponseBytes));
         meter.rearm();

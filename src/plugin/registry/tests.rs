@@ -11,6 +11,7 @@ use super::super::quarantine::STRIKES;
 use super::super::refuse::Refusal;
 use super::*;
 use crate::host::egress::{Egress, EgressMetrics};
+use crate::host::state::Store;
 use crate::metrics::Registry;
 use crate::name::FunctionRef;
 use crate::provider::{ComponentSource, Limits, Reuse};
@@ -50,7 +51,10 @@ impl Bench {
 
     fn parts(&self, config: &ProviderConfig) -> HostParts {
         let metrics = EgressMetrics::new(&Registry::default());
-        HostParts { egress: Arc::new(Egress::closed(&config.name, &metrics)) }
+        HostParts {
+            egress: Arc::new(Egress::closed(&config.name, &metrics)),
+            state: Store::in_memory().provider(&config.name, config.limits.state_quota),
+        }
     }
 
     async fn load(&self, config: &ProviderConfig) -> Result<Candidate, Refusal> {
