@@ -3,19 +3,6 @@
 //! The world is the largest one, and no component needs to have all of it: optional exports are
 //! bound one by one through each interface's own `GuestIndices`, never through the world's.
 
-#[expect(
-    clippy::all,
-    clippy::clone_on_ref_ptr,
-    clippy::map_err_ignore,
-    clippy::wildcard_imports,
-    clippy::uninlined_format_args,
-    clippy::semicolon_if_nothing_returned,
-    clippy::missing_errors_doc,
-    clippy::doc_markdown,
-    clippy::allow_attributes,
-    clippy::allow_attributes_without_reason,
-    reason = "bindgen-generated code"
-)]
 mod generated {
     wasmtime::component::bindgen!({
         path: "wit",

@@ -134,9 +134,7 @@ impl host::config::Host for HostState {
     }
 
     fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
-        Ok(self.shared.config.get(&key).map(|value| match value {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        }))
+        let value = self.shared.config.get(&key);
+        Ok(value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
     }
 }

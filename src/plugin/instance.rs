@@ -163,6 +163,7 @@ fn arm(store: &mut Store<HostState>, shared: &Shared, cpu: &CpuMeter) {
 /// The instances of a generation that wait for a call.
 #[derive(Default)]
 pub(super) struct Idle {
+    #[expect(clippy::vec_box, reason = "an instance is large, and moves through here with every call")]
     instances: Mutex<Vec<Box<Instance>>>,
     is_closed: AtomicBool,
 }

@@ -247,7 +247,7 @@ impl Plugins {
             let names = component.component_type();
             let names = names.imports(self.engine.wasmtime());
             match names.map(|(name, _)| name).find(|name| problem.contains(*name)) {
-                Some(import) => Refusal::import(import, problem, config),
+                Some(import) => Refusal::import(import, &problem, config),
                 None => Refusal::Link { problem },
             }
         })

@@ -127,7 +127,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn import(import: &str, problem: String, config: &ProviderConfig) -> Self {
+    pub(super) fn import(import: &str, problem: &str, config: &ProviderConfig) -> Self {
         let hint = if import.starts_with("wicketgate:host/processes") && config.commands.is_empty() {
             format!(
                 "and the operator declared no command for it; write [provider.{}.command.NAME] if it shall run processes",

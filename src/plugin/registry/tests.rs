@@ -90,10 +90,8 @@ fn figlet() -> FunctionRef {
 
 async fn fault_of(provider: &PluginProvider) -> PluginFault {
     let error = provider.get_replicas(&figlet()).await.expect_err("the guest misbehaves");
-    match error.cause {
-        Cause::Plugin(fault) => fault,
-        other => panic!("{other:?}: {}", error.message),
-    }
+    let Cause::Plugin(fault) = error.cause else { panic!("{:?}: {}", error.cause, error.message) };
+    fault
 }
 
 #[tokio::test]
