@@ -264,6 +264,12 @@ impl Scaler {
         }
     }
 
+    /// How many functions are known.
+    #[must_use]
+    pub fn tracked(&self) -> usize {
+        self.shared.table.len()
+    }
+
     /// Says which addresses the gateway listens on, once that is known; they are never dialled.
     pub fn set_own_listeners(&self, addresses: Vec<SocketAddr>) {
         self.own.set(addresses);

@@ -45,7 +45,8 @@ pub struct Config {
     /// Default 10 ms, 1 ms to 10 s.
     pub poll_interval: Duration,
     /// `poll-steady`: for how long `poll-interval` holds; then it grows by half with each question.
-    /// Default 300 ms, 0 to 60 s.
+    /// Default 500 ms, 0 to 60 s. Containers that are there on the node start in 20 to 400 ms: with
+    /// 300 ms one in seven of those would be seen more than 15 ms late, with 500 ms none is.
     pub poll_steady: Duration,
     /// `poll-interval-max`: what it grows to. Default 250 ms, `poll-interval` to 60 s.
     pub poll_interval_max: Duration,
@@ -93,7 +94,7 @@ impl Default for Config {
             query_attempts: 6,
             query_backoff: Duration::from_millis(100),
             poll_interval: Duration::from_millis(10),
-            poll_steady: Duration::from_millis(300),
+            poll_steady: Duration::from_millis(500),
             poll_interval_max: Duration::from_millis(250),
             poll_interval_watched: Duration::from_secs(1),
             waiting: 4096,

@@ -108,13 +108,14 @@ fn number(
     let fallback = Number { value: platform.unwrap_or(default), said: platform.is_some() };
     // OpenFaaS takes an empty label for a missing one.
     let Some(text) = labels.get(label).filter(|text| !text.is_empty()) else { return fallback };
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    // Rust reads "+1" as a number too; a label has digits only.
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
     let number = match text.parse::<u64>() {
-        Ok(value) if (least..=most).contains(&value) => return Number { value, said: true },
-        Ok(value) => Number { value: value.clamp(least, most), said: true },
+        Ok(value) if digits && (least..=most).contains(&value) => return Number { value, said: true },
+        Ok(value) if digits => Number { value: value.clamp(least, most), said: true },
         // All digits and still no u64: too great for one.
         Err(_too_great) if digits => Number { value: most, said: true },
-        Err(_not_a_number) => fallback,
+        Ok(_) | Err(_) => fallback,
     };
     let value = text.chars().take(64).collect();
     bad.push(BadLabel { label, value, least, most, instead: number.value });

@@ -1,1 +1,6 @@
+//! The scaler over a scripted provider, in virtual time.
 
+mod cold;
+mod fake;
+mod warm;
+mod watched;
