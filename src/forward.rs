@@ -219,6 +219,10 @@ impl Forward {
             }
             Target::Grant(name) => {
                 let client = entry.provider.grant(name).ok_or_else(|| Error::UnknownGrant((**name).into()))?;
+                // What follows the prefix cannot climb out of it: the router refuses dot segments.
+                if !client.admits(path_prefix) {
+                    return Err(Error::NotOpened { grant: (**name).into(), path: (**path_prefix).into() });
+                }
                 let prefix = match client.base() {
                     "" => Arc::clone(path_prefix),
                     base => format!("{base}{path_prefix}").into(),

@@ -58,7 +58,8 @@ pub struct ServiceStatus {
 pub enum Target {
     /// `host:port`; the gateway connects only if the operator allowed it.
     Authority(Arc<str>),
-    /// One of the provider's grants by name: connected to as the plugin itself is, credentials included.
+    /// One of the provider's grants by name: connected to as for the plugin itself, below the path that
+    /// the operator opened for functions. No credentials are added: those are for the plugin's requests.
     Grant(Arc<str>),
 }
 

@@ -52,7 +52,7 @@ async fn start(bench: &Bench, name: &str, component: &str, platform: &Platform) 
         "[listen]\nhttp = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\nadmin = \"unix:{dir}/admin.sock\"\n\
          [state]\ndirectory = \"{dir}/state\"\n[log]\nlevel = \"warn\"\n\
          [provider.bench]\ncomponent = \"{component}\"\nnamespaces = [\"openfaas-fn\"]\ndefault = true\n\
-         [provider.bench.grant.provider]\nconnect = \"http://{upstream}\"\nallow = [\"* /**\"]\n",
+         [provider.bench.grant.provider]\nconnect = \"http://{upstream}\"\nprofile = \"faas-provider\"\n",
         dir = directory.display(),
     );
     Program::gateway(&bench.binary, &directory, &configuration).map(Arc::new)

@@ -54,7 +54,7 @@ fn configuration(bench: &Bench, directory: &std::path::Path, upstream: SocketAdd
         let _written = write!(
             text,
             "[provider.{name}]\ncomponent = \"builtin:faas-provider\"\nnamespaces = [\"{name}\"]\n\
-             [provider.{name}.grant.provider]\nconnect = \"http://{upstream}\"\nallow = [\"* /**\"]\n",
+             [provider.{name}.grant.provider]\nconnect = \"http://{upstream}\"\nprofile = \"faas-provider\"\n",
         );
     }
     text

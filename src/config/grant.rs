@@ -39,6 +39,11 @@ pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Optio
     let mode = section.choice("mode", &[("enforce", Mode::Enforce), ("observe", Mode::Observe)]);
     let limits = limits(&section.section("limits"));
 
+    // A profile knows where its platform has the functions.
+    let functions = section
+        .read("functions", |value| as_text(value)?.parse::<BasePath>().map_err(|error| chain(&error)))
+        .or_else(|| profile::functions(section.text("profile")?)?.parse().ok());
+
     let (connect, path) = place?;
     if !tls.is_default() && !connect.is_tls() {
         section.problem("has TLS keys, but connect is not https://; take them out, or connect with https://");
@@ -47,6 +52,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Optio
         base: base.unwrap_or(path),
         version: version.unwrap_or_default(),
         tls,
+        functions,
         auth,
         rules,
         limits,

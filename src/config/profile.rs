@@ -31,6 +31,11 @@ const MANAGE: [&str; 14] = [
     "PUT /system/namespace/",
 ];
 
+/// The path below which the platform of a profile forwards requests to its functions.
+pub(super) fn functions(profile: &str) -> Option<&'static str> {
+    NAMES.contains(&profile).then_some("/function")
+}
+
 /// The rules of a profile, in their short form; `None` if there is no such profile. A provider that
 /// serves every namespace may name every namespace, another one only its own.
 pub(super) fn rules(profile: &str, is_default: bool) -> Option<Vec<String>> {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::admin::Auth;
+use crate::host::grant::BasePath;
 use crate::provider::{AllowedHost, ComponentSource, Reuse};
 
 const BUILTINS: [&str; 2] = ["faas-provider", "local"];
@@ -65,6 +66,7 @@ fn what_is_said_is_taken() {
         connect = "https://10.0.0.1:6443/base"
         auth = { basic = { user-file = "/dev/../etc/hostname", password-file = "/etc/hostname" } }
         http = "2"
+        functions = "/function/"
         allow = ["GET /system/**", { method = "POST", path = "/x", effect = "read" }]
         limits = { in-flight = 4 }
         [provider.edge.endpoints]
@@ -91,6 +93,7 @@ fn what_is_said_is_taken() {
     let grant = &edge.grants["provider"];
     assert_eq!(grant.base.as_str(), "/base");
     assert_eq!(grant.rules.len(), 2);
+    assert_eq!(grant.functions.as_ref().map(BasePath::as_str), Some("/function"));
     assert_eq!(grant.limits.in_flight.get(), 4);
 }
 

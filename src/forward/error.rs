@@ -13,6 +13,17 @@ pub enum Error {
     /// An endpoint names a grant that its provider does not have.
     #[error("the endpoint names grant {0:?}, which its provider does not have")]
     UnknownGrant(Box<str>),
+    /// An endpoint names a path of a grant that the operator did not open for functions' requests.
+    #[error(
+        "the endpoint's path {path:?} is not open for functions' requests; if it shall be, write \
+         functions = {path:?}, or what is above it, into the provider's grant {grant:?}"
+    )]
+    NotOpened {
+        /// The grant.
+        grant: Box<str>,
+        /// The endpoint's prefix.
+        path: Box<str>,
+    },
     /// The endpoint's address, prefix or host field cannot be written in a request.
     #[error("the endpoint cannot be written in a request: {0}")]
     BadEndpoint(Box<str>),

@@ -34,6 +34,10 @@ pub struct Grant {
     pub version: HttpVersion,
     /// `ca`, `client-cert`, `client-key`, `server-name`: how TLS is done. Only for `https://`.
     pub tls: Tls,
+    /// `functions`: the path below which functions' requests may be forwarded through this grant
+    /// ([`query::Target::Grant`](crate::query::Target::Grant)), e.g. `/function`. Those are requests of
+    /// clients, to which no rule applies, so a plugin cannot open them by itself. Default: none are.
+    pub functions: Option<BasePath>,
     /// `auth`: what the host adds to every request after it left the sandbox. Default: nothing.
     pub auth: Auth,
     /// `allow`: which requests pass. The first rule that matches decides. Default: none.
@@ -53,6 +57,7 @@ impl Grant {
             base: BasePath::default(),
             version: HttpVersion::default(),
             tls: Tls::default(),
+            functions: None,
             auth: Auth::default(),
             rules: Vec::new(),
             limits: GrantLimits::default(),

@@ -138,7 +138,7 @@ impl Problem {
         use forward::Error;
         match error {
             Error::Upstream(error) => of_upstream(error, function),
-            Error::UnknownGrant(_) | Error::BadEndpoint(_) => bad_endpoint(function),
+            Error::UnknownGrant(_) | Error::NotOpened { .. } | Error::BadEndpoint(_) => bad_endpoint(function),
             Error::BodyTooLarge { limit } => body_too_large(*limit),
             Error::BodyTooSlow { after } => Self::new(
                 StatusCode::REQUEST_TIMEOUT,

@@ -168,6 +168,7 @@ fn every_forwarding_error_has_its_status_and_tells_nothing_internal() {
         (upstream(upstream::Error::ResponseTimeout(Duration::from_secs(60))), 504),
         (Error::UnknownGrant(INTERNAL.into()), 502),
         (Error::BadEndpoint(INTERNAL.into()), 502),
+        (Error::NotOpened { grant: INTERNAL.into(), path: INTERNAL.into() }, 502),
         (Error::BodyTooLarge { limit: 1 }, 413),
         (Error::BodyTooSlow { after: Duration::from_secs(60) }, 408),
         (Error::BodyBroken, 400),

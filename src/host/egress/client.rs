@@ -8,6 +8,7 @@ use http::uri::{Authority, Scheme};
 
 use super::error::GrantFault;
 use super::tls;
+use crate::host::grant::path::climbs;
 use crate::host::grant::{BasePath, Connect, Grant, HttpVersion};
 use crate::upstream::{AddressCheck, Place, Protocol, Target, never_dialled};
 
@@ -23,6 +24,8 @@ use crate::upstream::{AddressCheck, Place, Protocol, Target, never_dialled};
 ///   caller's own `Authorization` belongs to the function and reaches it untouched. The platform's
 ///   password would otherwise be shown to every function, and a client's request would carry the
 ///   authority of the gateway. A client certificate, which no function sees, is shown.
+/// * It stays below the path that the operator opened for it ([`admits`](Self::admits)). Without that
+///   a plugin could turn its grant, say of the Docker socket, into a door for every client.
 #[derive(Clone, Debug)]
 pub struct GrantClient {
     target: Target,
@@ -30,6 +33,7 @@ pub struct GrantClient {
     authority: Authority,
     host: HeaderValue,
     base: BasePath,
+    functions: Option<BasePath>,
 }
 
 impl GrantClient {
@@ -57,7 +61,14 @@ impl GrantClient {
             HttpVersion::Http2 => Protocol::Http2,
         };
         let scheme = if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-        Ok(Self { target: Target { place, tls, protocol, check }, scheme, authority, host, base: grant.base.clone() })
+        Ok(Self {
+            target: Target { place, tls, protocol, check },
+            scheme,
+            authority,
+            host,
+            base: grant.base.clone(),
+            functions: grant.functions.clone(),
+        })
     }
 
     /// Where to send it: the key for an [`upstream::Pool`](crate::upstream::Pool).
@@ -71,6 +82,16 @@ impl GrantClient {
     #[must_use]
     pub fn base(&self) -> &str {
         self.base.as_str()
+    }
+
+    /// Whether a function's request may be sent to `path`: an endpoint's `path-prefix`, or that and
+    /// what follows it, without the [base](Self::base). It has to lie below the grant's
+    /// [`functions`](crate::host::grant::Grant::functions) and must not climb out of it.
+    #[must_use]
+    pub fn admits(&self, path: &str) -> bool {
+        self.functions.as_ref().is_some_and(|functions| {
+            path.strip_prefix(functions.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }) && !climbs(path)
     }
 
     /// What the request's `Host` says, unless the endpoint says otherwise.

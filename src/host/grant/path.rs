@@ -101,6 +101,16 @@ fn check_segment(segment: &str) -> Result<(), InvalidPath> {
     Ok(())
 }
 
+/// Whether some server could read a `..` segment out of a path: encoded, behind an encoded slash or
+/// a backslash, or with parameters. For paths that are not checked otherwise, being a client's.
+#[must_use]
+pub fn climbs(path: &str) -> bool {
+    let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
+    decoded
+        .split(|byte| matches!(byte, b'/' | b'\\'))
+        .any(|segment| segment.split(|byte| *byte == b';').next() == Some(b"..".as_slice()))
+}
+
 fn hex(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),

@@ -108,7 +108,7 @@ pub enum InvalidRule {
     )]
     Method(String),
     /// A path that can never be sent.
-    #[error("{text:?} can never match: {source}")]
+    #[error("{text:?} can never match")]
     Path {
         /// The path as it was written.
         text: String,
@@ -116,7 +116,7 @@ pub enum InvalidRule {
         source: InvalidPath,
     },
     /// No pattern.
-    #[error("{text:?} is not a pattern: {source}")]
+    #[error("{text:?} is not a pattern")]
     Pattern {
         /// What was written.
         text: String,

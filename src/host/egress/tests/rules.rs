@@ -199,6 +199,26 @@ async fn the_base_path_comes_first_and_is_no_part_of_the_rules() {
 }
 
 #[tokio::test]
+async fn functions_are_forwarded_only_below_the_path_that_the_operator_opened() {
+    let client = |functions: Option<&str>| {
+        let functions = functions.map(|path| path.parse().unwrap());
+        Edge::new(Grant { functions, ..grant(9, &["GET /**"]) }).egress.client("platform").unwrap()
+    };
+    let closed = client(None);
+    assert!(!closed.admits("") && !closed.admits("/function/figlet.dev"));
+    let open = client(Some("/function/"));
+    for path in ["/function", "/function/figlet.dev", "/function/figlet.dev/a"] {
+        assert!(open.admits(path), "{path}");
+    }
+    for path in
+        ["", "/", "/functions", "/system/secrets", "/function/../system/secrets", "/function/x/..%2f..%2fsystem"]
+    {
+        assert!(!open.admits(path), "{path}");
+    }
+    assert!(client(Some("/")).admits("/anything") && client(Some("/")).admits(""));
+}
+
+#[tokio::test]
 async fn a_redirect_is_an_answer() {
     let server = Server::start().await;
     let edge = Edge::new(grant(server.port, &["GET /redirect"]));
