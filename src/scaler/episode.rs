@@ -38,6 +38,9 @@ use crate::query::{Cause, ErrorKind, QueryError, ServiceStatus};
 /// again whether it is still there.
 const PROBE_SPELL: Duration = Duration::from_millis(250);
 
+/// The longest time that a failing platform's own `retry-after` keeps the next cold start away.
+const BACKOFF_ASKED_MAX: Duration = Duration::from_secs(300);
+
 /// Where the function's instances are.
 #[derive(Clone)]
 pub(super) struct Found {
@@ -57,7 +60,10 @@ pub(super) struct Episode {
     /// Whether an instance that just started must show that it accepts connections.
     is_cold: bool,
     polls: Polls,
-    failures: Failures,
+    /// Questions how many instances there are that failed in a row.
+    asking: Failures,
+    /// Wishes and questions where the instances are that failed in a row.
+    acting: Failures,
     wish: Wish,
     /// What went wrong last; told to those whose time runs out.
     last: Option<ScaleError>,
@@ -80,7 +86,8 @@ impl Episode {
             ticket: tracked.ticket(),
             is_cold: tracked.take_suspect(),
             polls: Polls::new(config),
-            failures: Failures::new(config),
+            asking: Failures::new(config),
+            acting: Failures::new(config),
             wish: Wish::default(),
             last: None,
             trusts_watch: true,
@@ -92,7 +99,8 @@ impl Episode {
     /// Runs to the end, leaves the outcome where later callers find it, and tells those who wait.
     pub(super) async fn run(mut self, outcome: watch::Sender<Option<Result<Found, ScaleError>>>) {
         let config = &Arc::clone(&self.shared).config;
-        let result = match timeout_at(Instant::now() + config.scale_timeout, self.search()).await {
+        let began = Instant::now();
+        let result = match timeout_at(began + config.scale_timeout, self.search()).await {
             Ok(result) => result,
             Err(_elapsed) => Err(ScaleError::Timeout {
                 function: self.tracked.function.clone(),
@@ -103,9 +111,15 @@ impl Episode {
         };
         let label = result.as_ref().err().map_or("ready", ScaleError::label);
         self.shared.meters.cold_starts.with_label_values(&[label]).inc();
-        if let Err(error) = &result {
-            tracing::info!(function = %self.tracked.function, %error, "cold start failed");
-            self.remember(error);
+        let function = &self.tracked.function;
+        match &result {
+            // Its callers log it where they answer it.
+            Err(error) => {
+                tracing::debug!(%function, %error, "cold start failed");
+                self.remember(error);
+            }
+            Ok(_) if self.is_cold => tracing::info!(%function, took = ?began.elapsed(), "ready"),
+            Ok(_) => {}
         }
         let mut control = self.tracked.control();
         control.episode = None;
@@ -119,7 +133,9 @@ impl Episode {
         if matches!(error, ScaleError::NotFound { .. }) {
             return;
         }
-        let until = Instant::now() + self.shared.config.scale_backoff;
+        // A platform that asks for more time than that gets it, within reason.
+        let asked_for = error.query_error().and_then(|error| error.retry_after).unwrap_or_default();
+        let until = Instant::now() + self.shared.config.scale_backoff.max(asked_for.min(BACKOFF_ASKED_MAX));
         let is_unseen = self.tracked.control().lookup.is_some();
         if is_unseen {
             self.shared.negative.insert(self.tracked.function.clone(), until, error.clone());
@@ -151,9 +167,9 @@ impl Episode {
             Ok(Some(status)) => status,
             // Something changed while the platform answered: ask again, after a breath.
             Ok(None) => return Step::Wait(self.polls.next(asked)),
-            Err(source) => return self.failed(source),
+            Err(source) => return self.failed(source, |episode| &mut episode.asking),
         };
-        self.failures.none();
+        self.asking.none();
         if status.available_replicas > 0 {
             return self.connect(&status, asked).await;
         }
@@ -197,6 +213,7 @@ impl Episode {
             Ok(now) => {
                 tracing::debug!(%function, count, "asked for an instance");
                 self.wish.taken(Instant::now());
+                self.acting.none();
                 if let Some(status) = now {
                     // Overtaken by a watch's event: that one wakes the wait below at once.
                     self.tracked.publish(self.ticket, status.clone(), None, asked, &self.shared.config);
@@ -208,10 +225,11 @@ impl Episode {
             }
             // Another writer was faster, which is all we wanted: look at what they left.
             Err(error) if error.cause == Cause::Platform(ErrorKind::Conflict) => {
+                self.last = Some(self.provider_failed(error));
                 self.trusts_watch = false;
-                self.failed(error)
+                Step::Wait(self.polls.next(asked))
             }
-            Err(error) => self.failed(error),
+            Err(error) => self.failed(error, |episode| &mut episode.acting),
         }
     }
 
@@ -220,17 +238,19 @@ impl Episode {
         self.ticket = self.tracked.ticket();
         let previous = self.tracked.snapshot().as_ref().and_then(|snapshot| snapshot.endpoints.clone());
         let mut set = match self.shared.locate(&self.tracked, previous.as_deref()).await {
-            Ok(set) if set.endpoints().is_empty() => return Step::Wait(self.next_question(asked)),
             Ok(set) => set,
+            // An instance that the platform counts and cannot find is on its way.
+            Err(ScaleError::ProviderFailed { source, .. }) if source.is_not_found() => EndpointSet::none(asked),
             Err(ScaleError::ProviderFailed { source, .. }) => {
-                // An instance that the platform counts and cannot find is on its way.
-                if source.is_not_found() {
-                    return Step::Wait(self.next_question(asked));
-                }
-                return self.failed(Arc::unwrap_or_clone(source));
+                return self.failed(Arc::unwrap_or_clone(source), |episode| &mut episode.acting);
             }
             Err(error) => return Step::Failed(error),
         };
+        self.acting.none();
+        if set.endpoints().is_empty() {
+            self.not_accepting("the provider names no endpoint".into());
+            return Step::Wait(self.next_question(asked));
+        }
         if self.is_cold {
             match self.probed(&set).await {
                 Some(accepting) => set = accepting,
@@ -254,9 +274,7 @@ impl Episode {
             let tried = Instant::now();
             match probe::accepting(&*self.shared.probe, set).await {
                 Ok(accepting) => return Some(accepting),
-                Err(reason) => {
-                    self.last = Some(ScaleError::NotAccepting { function: self.tracked.function.clone(), reason });
-                }
+                Err(reason) => self.not_accepting(reason),
             }
             let next = self.polls.next(tried).max(Instant::now());
             sleep_until(next.min(until)).await;
@@ -275,18 +293,29 @@ impl Episode {
         }
     }
 
-    fn failed(&mut self, source: QueryError) -> Step {
+    fn not_accepting(&mut self, reason: Arc<str>) {
+        self.last = Some(ScaleError::NotAccepting { function: self.tracked.function.clone(), reason });
+    }
+
+    fn provider_failed(&self, source: QueryError) -> ScaleError {
         let provider = &self.tracked.home.entry.provider;
         let source = source.of(provider.name(), provider.generation()).about(&self.tracked.function);
+        ScaleError::ProviderFailed { function: self.tracked.function.clone(), source: Arc::new(source) }
+    }
+
+    /// What to do after the provider failed, counted by `counter`.
+    fn failed(&mut self, source: QueryError, counter: fn(&mut Self) -> &mut Failures) -> Step {
         if source.is_not_found() {
             if self.tracked.ticket() != self.ticket {
                 // Deployed or seen by the watch since it was asked: that is no word on it now.
                 return Step::Wait(self.polls.next(Instant::now()));
             }
+            let provider = &self.tracked.home.entry.provider;
+            let source = source.of(provider.name(), provider.generation()).about(&self.tracked.function);
             return Step::Failed(self.shared.forget(&self.tracked, Arc::new(source)));
         }
-        let again = source.is_retryable().then(|| self.failures.another(source.retry_after)).flatten();
-        let error = ScaleError::ProviderFailed { function: self.tracked.function.clone(), source: Arc::new(source) };
+        let again = source.is_retryable().then(|| counter(self).another(source.retry_after)).flatten();
+        let error = self.provider_failed(source);
         if let Some(found) = self.kept() {
             return Step::Ready(found);
         }

@@ -10,6 +10,9 @@ use super::Config;
 /// The longest wait after a failed question.
 const FAILURE_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// How long callers are kept waiting for a platform that asks for time; beyond it they are told.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long a platform that took a wish may go on saying that no instance is wanted, before it is
 /// asked again. Doubles each time.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
@@ -54,11 +57,14 @@ impl Failures {
         self.count = 0;
     }
 
-    /// How long to wait before the next attempt; `None` when there were enough.
+    /// How long to wait before the next attempt; `None` when there were enough, or when the platform
+    /// `asked_for` more time than callers should be kept waiting for.
     pub(super) fn another(&mut self, asked_for: Option<Duration>) -> Option<Duration> {
         self.count += 1;
         let doubled = self.wait * 2_u32.saturating_pow((self.count - 1).min(16));
-        (self.count < self.most).then(|| doubled.min(FAILURE_WAIT_MAX).max(asked_for.unwrap_or_default()))
+        let asked_for = asked_for.unwrap_or_default();
+        let is_worth_it = self.count < self.most && asked_for <= PATIENCE;
+        is_worth_it.then(|| doubled.min(FAILURE_WAIT_MAX).max(asked_for))
     }
 }
 
@@ -107,7 +113,8 @@ mod tests {
         let waits: Vec<_> = std::iter::from_fn(|| failures.another(None)).map(|wait| wait.as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1000]);
         failures.none();
-        assert_eq!(failures.another(Some(Duration::from_secs(7))), Some(Duration::from_secs(7)));
+        assert_eq!(failures.another(Some(Duration::from_secs(3))), Some(Duration::from_secs(3)));
+        assert_eq!(failures.another(Some(Duration::from_secs(30))), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -104,3 +104,70 @@ async fn connect(endpoint: &EndpointRef) -> Result<(), Arc<str>> {
     }
     Err(last)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::{AllowedHost, EndpointPolicy};
+    use crate::query::Endpoint;
+    use crate::scaler::policy::{AddressPolicy, OwnListeners};
+
+    fn set(authorities: &[String]) -> EndpointSet {
+        let allow = vec![
+            AllowedHost::Network("127.0.0.0/8".parse().unwrap()),
+            AllowedHost::Network("::1/128".parse().unwrap()),
+        ];
+        let policy = EndpointPolicy { allow, template: None };
+        let policy = AddressPolicy::new(&"edge".parse().unwrap(), &policy, Arc::new(OwnListeners::default()));
+        let found = authorities.iter().map(|authority| Endpoint {
+            target: Target::Authority(authority.as_str().into()),
+            path_prefix: "".into(),
+            host_header: None,
+            tls: false,
+            ttl: Duration::from_secs(60),
+            instance: authority.as_str().into(),
+        });
+        EndpointSet::new(found.collect(), &Arc::new(policy), None, Instant::now(), 16).unwrap()
+    }
+
+    async fn listener() -> (tokio::net::TcpListener, u16) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    const PROBE: TcpProbe = TcpProbe { timeout: Duration::from_secs(10) };
+
+    #[tokio::test]
+    async fn the_endpoint_that_accepts_is_kept_and_the_one_that_refuses_is_not() {
+        let (_open, port) = listener().await;
+        let (closed, closed_port) = listener().await;
+        drop(closed);
+        let set = set(&[format!("127.0.0.1:{closed_port}"), format!("127.0.0.1:{port}")]);
+        let kept = accepting(&PROBE, &set).await.unwrap();
+        let [kept] = kept.endpoints() else { panic!("{kept:?}") };
+        assert_eq!(kept.endpoint().target, Target::Authority(format!("127.0.0.1:{port}").into()));
+    }
+
+    #[tokio::test]
+    async fn nobody_accepting_says_what_was_met() {
+        let (closed, port) = listener().await;
+        drop(closed);
+        let reason = accepting(&PROBE, &set(&[format!("127.0.0.1:{port}")])).await.unwrap_err();
+        assert!(reason.contains(&format!("127.0.0.1:{port}")) && reason.contains("refused"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn a_name_is_resolved_and_its_addresses_are_checked() {
+        let (_open, port) = listener().await;
+        accepting(&PROBE, &set(&[format!("localhost:{port}")])).await.unwrap();
+
+        let elsewhere =
+            EndpointPolicy { allow: vec![AllowedHost::Network("10.0.0.0/8".parse().unwrap())], template: None };
+        let policy = AddressPolicy::new(&"edge".parse().unwrap(), &elsewhere, Arc::new(OwnListeners::default()));
+        let endpoint = set(&[format!("localhost:{port}")]).endpoints()[0].endpoint().clone();
+        let set = EndpointSet::new(vec![endpoint], &Arc::new(policy), None, Instant::now(), 16).unwrap();
+        let reason = accepting(&PROBE, &set).await.unwrap_err();
+        assert!(reason.contains("not allowed"), "{reason}");
+    }
+}

@@ -2,5 +2,6 @@
 
 mod cold;
 mod fake;
+mod threads;
 mod warm;
 mod watched;

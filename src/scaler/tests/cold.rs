@@ -119,6 +119,61 @@ async fn an_error_that_does_not_pass_is_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn wishes_and_addresses_that_keep_failing_end_the_cold_start_too() {
+    let world = cold(Config::default());
+    world.provider.script().wish_error = Some(unavailable());
+    let error = world.scaler.ready(&function("figlet")).await.unwrap_err();
+    assert!(matches!(error, ScaleError::ProviderFailed { .. }), "{error}");
+    assert_eq!(world.provider.script().wishes.len(), 6);
+
+    let world = cold(Config::default());
+    world.provider.script().resolve_error = Some(unavailable());
+    let error = world.scaler.ready(&function("figlet")).await.unwrap_err();
+    assert!(matches!(error, ScaleError::ProviderFailed { .. }), "{error}");
+    assert_eq!(world.provider.resolves(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_platform_that_asks_for_time_gets_it_and_its_callers_are_told() {
+    let world = cold(Config::default());
+    let busy = QueryError { retry_after: Some(Duration::from_secs(30)), ..unavailable() };
+    world.provider.script().error = Some(busy);
+    let error = world.scaler.ready(&function("figlet")).await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(30)));
+    sleep(Duration::from_secs(29)).await;
+    let error = world.scaler.ready(&function("figlet")).await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
+    assert_eq!(world.provider.gets(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_writer_s_conflict_is_looked_at_and_asked_again() {
+    let world = cold(Config::default());
+    world.provider.script().wish_error = Some(QueryError::platform(ErrorKind::Conflict, "it changed"));
+    let caller = world.caller("figlet");
+    sleep(ms(35)).await;
+    world.provider.script().wish_error = None;
+    let waited = caller.await.unwrap().unwrap().waited.unwrap();
+    assert!((ms(135)..ms(155)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_without_an_address_is_waited_for_and_then_named_as_the_cause() {
+    let world = cold(Config { scale_timeout: Duration::from_secs(5), ..Config::default() });
+    world.provider.script().resolve_error = Some(QueryError::platform(ErrorKind::NotFound, "no task yet"));
+    let caller = world.caller("figlet");
+    sleep(ms(300)).await;
+    world.provider.script().resolve_error = None;
+    caller.await.unwrap().unwrap();
+
+    world.provider.script().endpoints.clear();
+    world.scaler.invalidate(&function("figlet"));
+    let error = world.scaler.ready(&function("figlet")).await.unwrap_err();
+    let ScaleError::Timeout { source: Some(source), .. } = &error else { panic!("{error}") };
+    assert!(source.to_string().contains("names no endpoint"), "{source}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_in_the_middle_of_a_cold_start_is_outlived() {
     let world = cold(Config::default());
     world.provider.script().start_time = Some(ms(500));

@@ -35,6 +35,10 @@ pub(super) struct Script {
     pub(super) delay: Duration,
     /// Every question fails with this.
     pub(super) error: Option<QueryError>,
+    /// Every wish fails with this.
+    pub(super) wish_error: Option<QueryError>,
+    /// Every question where instances are fails with this.
+    pub(super) resolve_error: Option<QueryError>,
     /// So many wishes are taken and lost.
     pub(super) lost_wishes: u32,
     pub(super) endpoints: Vec<Endpoint>,
@@ -135,7 +139,7 @@ impl ServiceQuery for Fake {
             self.script().wishes.push(count);
             self.delay().await;
             let mut script = self.script();
-            if let Some(error) = &script.error {
+            if let Some(error) = script.error.as_ref().or(script.wish_error.as_ref()) {
                 return Err(error.clone());
             }
             if script.lost_wishes > 0 {
@@ -169,7 +173,8 @@ impl Provider for Fake {
             self.script().resolves += 1;
             self.delay().await;
             let script = self.script();
-            script.error.clone().map_or_else(|| Ok(script.endpoints.clone()), Err)
+            let error = script.error.clone().or_else(|| script.resolve_error.clone());
+            error.map_or_else(|| Ok(script.endpoints.clone()), Err)
         })
     }
 
@@ -202,7 +207,8 @@ impl Provider for Fake {
             self.script().cursors.push(cursor.map(str::to_owned));
             let end = Instant::now() + timeout;
             loop {
-                if let Some(event) = self.script().events.pop_front() {
+                let event = self.script().events.pop_front();
+                if let Some(event) = event {
                     return event;
                 }
                 let restless = self.script().restless;
@@ -261,6 +267,8 @@ pub(super) fn build(config: Config, allow: Option<&str>, template: Option<&str>,
             start_time: Some(Duration::from_millis(100)),
             delay: Duration::ZERO,
             error: None,
+            wish_error: None,
+            resolve_error: None,
             lost_wishes: 0,
             endpoints: vec![endpoint("10.0.0.1:80", 600_000)],
             interfaces: interfaces.to_vec(),
