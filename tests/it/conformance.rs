@@ -97,8 +97,10 @@ fn compare(expect: &Value, reply: &Reply, seen: &[String]) -> Result<(), String>
                 return Err(format!("the platform did not see {line:?} in this order: {seen:?}"));
             }
         }
-        if lines.as_array().unwrap().is_empty() && !seen.is_empty() {
-            return Err(format!("the platform was asked: {seen:?}"));
+        // A refresh of an earlier case's function may come late; it changes nothing.
+        let asked: Vec<_> = seen.iter().filter(|line| !line.starts_with("GET /system/function/")).collect();
+        if lines.as_array().unwrap().is_empty() && !asked.is_empty() {
+            return Err(format!("the platform was asked: {asked:?}"));
         }
     }
     Ok(())

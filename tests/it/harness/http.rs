@@ -81,6 +81,12 @@ impl Connection {
         self.reply(method)
     }
 
+    /// The status of an answer, or nothing if the connection ends before one.
+    pub fn try_send(&mut self, method: &str, target: &str) -> Option<String> {
+        self.begin(method, target, &[], b"");
+        self.line()
+    }
+
     /// Sends a request.
     pub fn begin(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) {
         let has = |name: &str| headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));

@@ -147,3 +147,29 @@ impl Drop for Platform {
         drop(self.child.wait());
     }
 }
+
+/// The platform alone, so that a failure of the suite is not its own.
+#[test]
+fn the_platform_scales_records_and_hangs_as_it_is_told() {
+    let platform = Platform::with_credentials("admin", "secret");
+    platform.function(json!({ "name": "figlet", "ready_after_polls": 1 }));
+    let authorized = [("authorization", "Basic YWRtaW46c2VjcmV0")];
+    let mut connection = Connection::tcp(platform.address());
+    let mut send =
+        |method: &str, target: &str, body: &str| connection.send(method, target, &authorized, body.as_bytes());
+    assert_eq!(send("GET", "/function/figlet", "").status, 503);
+    assert_eq!(send("GET", "/system/function/figlet", "").json().get("replicas"), None);
+    assert_eq!(send("POST", "/system/scale-function/figlet", r#"{"replicas":2}"#).status, 202);
+    let ready: Vec<_> =
+        (0..3).map(|_| send("GET", "/system/function/figlet", "").json()["availableReplicas"].as_u64()).collect();
+    assert_eq!(ready, [None, Some(2), Some(2)]);
+    assert_eq!(send("POST", "/function/figlet/a?b=c", "hello").json()["body"], "hello");
+    assert_eq!(Connection::tcp(platform.address()).send("GET", "/system/functions", &[], b"").status, 401);
+    platform.rule(json!({ "path": "/system/info", "status": 503, "times": 1 }));
+    assert_eq!(send("GET", "/system/info", "").status, 503);
+    assert_eq!(send("GET", "/system/info", "").status, 200);
+    platform.rule(json!({ "path": "/system/info", "then": "cut" }));
+    assert!(Connection::tcp(platform.address()).try_send("GET", "/system/info").is_none());
+    assert_eq!(platform.count("POST", "/system/scale-function/figlet"), 1);
+    assert_eq!(platform.log()[2].json()["replicas"], 2);
+}
