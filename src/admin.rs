@@ -35,6 +35,8 @@ use tokio::sync::Semaphore;
 use crate::metrics::Registry;
 use crate::name::{FunctionRef, Namespace};
 use crate::provider::Directory;
+use crate::respond::CallId;
+use crate::shutdown::Drain;
 use answer::Refusal;
 pub use auth::{Auth, CredentialsError};
 use functions::Change;
@@ -104,8 +106,10 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     /// Called after every write to a function, so that what the scaler remembers of it is dropped.
     pub invalidate: Arc<dyn Fn(&FunctionRef) + Send + Sync>,
-    /// Why the gateway must not be sent requests now (starting, draining), for `/readyz`; `None`
-    /// when it may.
+    /// Ends log streams, and `/readyz`.
+    pub drain: Drain,
+    /// Why the gateway must not be sent requests now although it does not drain (a plugin that could
+    /// not be loaded yet), for `/readyz`; `None` when it may.
     pub unready: Arc<dyn Fn() -> Option<String> + Send + Sync>,
     /// Where invocations are counted.
     pub registry: Registry,
@@ -150,7 +154,14 @@ impl Admin {
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let (head, body) = request.into_parts();
-        self.try_answer(&head, body, peer).await.unwrap_or_else(|refusal| answer::refuse(&refusal, &head))
+        let call_id = CallId::of(&head.headers);
+        let answered = self.try_answer(&head, body, peer).await;
+        let response = answered.unwrap_or_else(|refusal| refusal.response(&call_id));
+        if head.method != Method::GET && head.uri.path().starts_with("/system/") {
+            let (method, path, status) = (&head.method, head.uri.path(), response.status().as_u16());
+            tracing::info!(%call_id, %peer, %method, path, status, "admin write");
+        }
+        response
     }
 
     async fn try_answer<B>(&self, head: &request::Parts, body: B, peer: SocketAddr) -> Result<Response<Body>, Refusal>
@@ -171,8 +182,9 @@ impl Admin {
             Route::Root => return Ok(answer::text(StatusCode::OK, ROOT)),
             Route::Health => return Ok(answer::text(StatusCode::OK, "OK")),
             Route::Ready => {
-                let unready = (shared.parts.unready)();
-                return unready
+                let drains = shared.parts.drain.is_draining().then(|| "the gateway is shutting down".to_owned());
+                return drains
+                    .or_else(|| (shared.parts.unready)())
                     .map_or_else(|| Ok(answer::text(StatusCode::OK, "OK")), |why| Err(Refusal::Unready(why)));
             }
             Route::Info
@@ -187,12 +199,7 @@ impl Admin {
         let body = if head.method == Method::GET { Bytes::new() } else { self.read(body).await? };
         let work = perform(Arc::clone(shared), route, head.method.clone(), head.uri.clone(), body);
         let work = AbortOnDrop(shared.parts.runtime.spawn(work));
-        let answered = work.await.map_err(|_panicked_or_shut_down| Refusal::Died)?;
-        if head.method != Method::GET {
-            let status = answered.as_ref().map_or_else(answer::status, Response::status);
-            tracing::info!(%peer, method = %head.method, path = head.uri.path(), status = status.as_u16(), "admin write");
-        }
-        answered
+        work.await.map_err(|_panicked_or_shut_down| Refusal::Died)?
     }
 
     /// The whole body, if it is short enough and comes in time.

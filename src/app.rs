@@ -1,1 +1,239 @@
-//! To be written.
+//! Wires the parts: the only file that knows all of them.
+//!
+//! Two kinds of runtime: one thread for each core that only forwards, with a runtime, a socket
+//! (`SO_REUSEPORT`) and connections of its own; and one shared runtime for everything that may take
+//! a while: plugins, scaling, the admin API, the metrics.
+
+mod providers;
+mod workers;
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admin::socket::{BindError, Socket};
+use crate::admin::{self, Admin, CredentialsError};
+use crate::config::{AdminSocket, Config};
+use crate::host::state::Store;
+use crate::invoke::{self, Invoke};
+use crate::listener::{self, Listener};
+use crate::metrics::Registry;
+use crate::plugin::{EngineError, Plugins};
+use crate::provider::Directory;
+use crate::scaler::Scaler;
+use crate::shutdown::{self, Drain, Trigger};
+use providers::{ProviderFailed, Providers};
+
+/// The name of the database in the state directory.
+const STATE_FILE: &str = "state.redb";
+
+/// The name of the admin socket in the state directory.
+const SOCKET_FILE: &str = "admin.sock";
+
+/// How long background work may take to notice the end.
+const LEFT_OVER: Duration = Duration::from_secs(1);
+
+/// The threads of the shared runtime. What they do is mostly waiting.
+const CONTROL_THREADS: usize = 2;
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}; choose another as {key}")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// The key that names it.
+        key: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The state directory cannot be made.
+    #[error("the state directory {path} cannot be made; choose another as state.directory")]
+    State {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A runtime cannot be built.
+    #[error("no threads to work with")]
+    Runtime(#[from] std::io::Error),
+    /// The engine cannot be built.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Plugins that were refused; each says why.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Providers(Vec<ProviderFailed>),
+    /// The admin API's credentials cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The admin socket cannot be opened.
+    #[error(transparent)]
+    Socket(#[from] BindError),
+}
+
+/// A gateway that listens and has its plugins, but serves nobody yet.
+pub struct App {
+    control: tokio::runtime::Runtime,
+    sockets: Vec<TcpListener>,
+    metrics: Option<tokio::net::TcpListener>,
+    socket: Option<(Socket, PathBuf)>,
+    providers: Providers,
+    directory: Arc<Directory>,
+    scaler: Arc<Scaler>,
+    admin: Admin,
+    invoke: Invoke,
+    listener: Listener,
+    registry: Registry,
+    store: Store,
+    trigger: Trigger,
+    drain: Drain,
+    grace: Duration,
+}
+
+impl App {
+    /// Takes the addresses, then loads the plugins. `state` is the directory for what is kept.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing was served.
+    pub fn build(config: Config, state: &Path) -> Result<Self, StartError> {
+        let control = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(CONTROL_THREADS)
+            .thread_name("wicketgate-control")
+            .enable_all()
+            .build()?;
+        let inside = control.enter();
+        let registry = Registry::new();
+        let (trigger, drain) = shutdown::channel();
+
+        let listen = &config.listen;
+        let grace = listen.drain_timeout;
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let sockets = listener::bind(listen.http, threads).map_err(|source| StartError::Listen {
+            address: listen.http,
+            key: "listen.http",
+            source,
+        })?;
+        let metrics = listen.metrics.map(metrics_socket).transpose()?;
+        std::fs::create_dir_all(state).map_err(|source| StartError::State { path: state.to_owned(), source })?;
+        let store = Store::open(&state.join(STATE_FILE));
+        let socket = match &listen.admin {
+            AdminSocket::Off => None,
+            AdminSocket::At(path) => Some(path.clone()),
+            AdminSocket::Beside => Some(state.join(SOCKET_FILE)),
+        };
+        let socket = socket.map(|path| Socket::bind(&path).map(|socket| (socket, path))).transpose()?;
+
+        let cache = config.cache_directory.clone().unwrap_or_else(|| state.join("cache"));
+        let plugins = Arc::new(Plugins::new(&config.engine, &registry, Some(cache))?);
+        let providers = control.block_on(Providers::load(&config.providers, &plugins, &store, &registry))?;
+        let directory = Arc::new(providers.directory(&config.providers));
+        let scaler = Arc::new(Scaler::new(config.scaling.clone(), Arc::clone(&directory), &registry));
+        let own = sockets.first().and_then(|socket| socket.local_addr().ok()).into_iter();
+        scaler.set_own_listeners(own.chain(metrics.as_ref().and_then(|socket| socket.local_addr().ok())).collect());
+
+        let parts = admin::Parts {
+            directory: Arc::clone(&directory),
+            invalidate: Arc::new({
+                let scaler = Arc::clone(&scaler);
+                move |function| scaler.invalidate(function)
+            }),
+            drain: drain.clone(),
+            unready: Arc::new(|| None),
+            registry: registry.clone(),
+            runtime: control.handle().clone(),
+        };
+        let default_namespace = config.admin.default_namespace.clone();
+        let admin = Admin::new(config.admin, parts)?;
+        let invoke = invoke::Config { default_namespace, forward: config.forward };
+        let invoke = Invoke::new(invoke, Arc::clone(&scaler), &registry, drain.clone());
+        let listener = Listener::new(config.listener, &registry, drain.clone());
+        drop(inside);
+        Ok(Self {
+            control,
+            sockets,
+            metrics,
+            socket,
+            providers,
+            directory,
+            scaler,
+            admin,
+            invoke,
+            listener,
+            registry,
+            store,
+            trigger,
+            drain,
+            grace,
+        })
+    }
+
+    /// Serves until SIGTERM or SIGINT, and then until what is under way is finished, at most
+    /// `listen.drain-timeout`; a second signal ends at once. Says where it listens on the standard
+    /// output, as soon as it does.
+    ///
+    /// # Errors
+    /// A thread cannot be made, or the signals cannot be listened for.
+    pub fn run(self) -> Result<(), StartError> {
+        let Self { control, sockets, metrics, socket, providers, directory, scaler, .. } = self;
+        let mut places = Vec::new();
+        if let Some(address) = sockets.first().and_then(|socket| socket.local_addr().ok()) {
+            places.push(format!("listening on http://{address}"));
+        }
+        let workers = workers::start(sockets, &self.listener, &self.invoke, &self.admin, &self.drain)?;
+        let stopped = || {
+            let drain = self.drain.clone();
+            async move { drain.ended().await }
+        };
+        if let Some(metrics) = metrics {
+            if let Ok(address) = metrics.local_addr() {
+                places.push(format!("metrics on http://{address}/metrics"));
+            }
+            let counts: admin::metrics::Counts = Arc::new({
+                let scaler = Arc::clone(&scaler);
+                move || scaler.counts()
+            });
+            control.spawn(admin::metrics::serve(metrics, self.registry, counts, stopped()));
+        }
+        let mut admin_socket = None;
+        if let Some((socket, path)) = socket {
+            places.push(format!("admin on unix:{}", path.display()));
+            admin_socket = Some(control.spawn(socket.serve(directory, providers.reports(), stopped())));
+        }
+        control.spawn(providers.check());
+        announce(&places);
+
+        let outcome = control.block_on(self.trigger.on_signals(self.grace))?;
+        tracing::info!(?outcome, "ended");
+        workers.join();
+        if let Some(task) = admin_socket {
+            // It ends with the drain, and takes its file with it.
+            let _ended = control.block_on(task);
+        }
+        self.store.flush();
+        control.shutdown_timeout(LEFT_OVER);
+        Ok(())
+    }
+}
+
+fn metrics_socket(address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {
+    let bound = TcpListener::bind(address).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(socket)
+    });
+    bound.map_err(|source| StartError::Listen { address, key: "listen.metrics", source })
+}
+
+/// Says where the gateway listens. Nobody needs to read it, so a closed standard output is no reason
+/// to end.
+fn announce(places: &[String]) {
+    let mut out = std::io::stdout().lock();
+    for place in places {
+        let _closed = writeln!(out, "{place}");
+    }
+    let _closed = out.flush();
+}

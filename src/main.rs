@@ -1,5 +1,60 @@
 //! `wicketgate`: reads the command line, and runs what it asks for.
 
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use wicketgate::app::App;
+use wicketgate::cli::{Cli, Command, EXIT_START, EXIT_USAGE, Serve, logging};
+use wicketgate::config::{chain, places};
+
+fn main() -> ExitCode {
+    let environment = |name: &str| std::env::var(name).ok();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no mistakes.
+            let is_mistake = error.use_stderr();
+            let _closed = error.print();
+            return if is_mistake { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command {
+        Command::Serve(serve) => run(&serve, environment),
+        Command::Check(check) => match check.run(environment, &mut io::stdout()) {
+            Ok(_written_or_closed) => ExitCode::SUCCESS,
+            Err(error) => fail(&chain(&error), EXIT_USAGE),
+        },
+        Command::Completions { shell } => match wicketgate::cli::completions(shell, &mut io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string(), EXIT_START),
+        },
+    }
+}
+
+fn run(serve: &Serve, environment: impl Fn(&str) -> Option<String>) -> ExitCode {
+    let config = match serve.configuration(&environment) {
+        Ok(config) => config,
+        Err(error) => return fail(&chain(&error), EXIT_USAGE),
+    };
+    logging::start(&config.log, &environment);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let here = std::env::current_dir().unwrap_or_else(|_gone| "/".into());
+    let state = config
+        .state_directory
+        .clone()
+        .unwrap_or_else(|| places::state_directory(&environment, places::is_writable, &here));
+    match App::build(config, &state).and_then(App::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&chain(&error), EXIT_START),
+    }
+}
+
+/// Says what is wrong, and with which status the process ends.
+#[expect(clippy::print_stderr, reason = "the last word of a process that cannot go on")]
+fn fail(text: &str, status: u8) -> ExitCode {
+    eprintln!("wicketgate: {text}");
+    ExitCode::from(status)
 }

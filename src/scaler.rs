@@ -270,6 +270,17 @@ impl Scaler {
         self.shared.table.len()
     }
 
+    /// How many instances each known function was asked for, for `gateway_service_count`.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(FunctionRef, u64)> {
+        let tracked = self.shared.table.filter(|_all| true);
+        let count = |tracked: &Arc<Tracked>| {
+            let snapshot = tracked.snapshot();
+            snapshot.as_ref().map(|snapshot| (tracked.function.clone(), snapshot.status.replicas))
+        };
+        tracked.iter().filter_map(count).collect()
+    }
+
     /// Says which addresses the gateway listens on, once that is known; they are never dialled.
     pub fn set_own_listeners(&self, addresses: Vec<SocketAddr>) {
         self.own.set(addresses);

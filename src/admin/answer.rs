@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::Body;
 use super::auth::Refused;
 use super::input::InvalidInput;
-use crate::query::{Cause, ErrorKind, QueryError};
+use crate::query::QueryError;
+use crate::respond::{self, CallId, Problem, RETRY_AFTER_DEFAULT};
 
 /// Names the providers and namespaces that a merged list lacks, since they could not be asked.
 pub(super) const PARTIAL: &str = "x-wicketgate-partial";
@@ -40,7 +41,7 @@ pub(super) enum Refusal {
     Credentials,
     #[error(
         "only callers on this machine may use /system/* while no credentials are configured; \
-         set [admin] auth = {{ user-file = \"...\", password-file = \"...\" }}, or auth = \"none\" to let everybody in"
+         set auth.basic = {{ user-file = \"...\", password-file = \"...\" }}, or auth = \"none\" to let everybody in"
     )]
     NotLocal,
     #[error("no such route")]
@@ -83,68 +84,58 @@ pub(super) fn with(status: StatusCode, content_type: &'static str, body: Bytes) 
     response
 }
 
-/// OpenFaaS's page for a path that names nothing.
-pub(super) fn no_route() -> Response<Body> {
-    let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n");
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+/// The answer of [`respond`], with this module's body.
+pub(super) fn whole(response: Response<Full<Bytes>>) -> Response<Body> {
+    response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+}
+
+impl Refusal {
+    /// The answer; errors that are the platform's or ours are logged here, once.
+    pub(super) fn response(&self, call_id: &CallId) -> Response<Body> {
+        let problem = self.problem();
+        match problem.code {
+            "no_route" => return whole(respond::no_route()),
+            "wrong_method" => return whole(respond::wrong_method()),
+            "unauthorized" => return unauthorized(),
+            _ => {}
+        }
+        if problem.status.is_server_error() {
+            tracing::warn!(%call_id, status = problem.status.as_u16(), error = %self, "admin request failed");
+        }
+        let mut response = whole(problem.response(call_id));
+        if matches!(self, Self::BodyTooLarge(_) | Self::BodyTooSlow(_) | Self::BodyBroken(_)) {
+            // The rest of the body is not read, so nothing can follow it.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// What the caller is told.
+    fn problem(&self) -> Problem {
+        let say = |status, code| Problem::new(status, code, self.to_string());
+        let later = |code| say(StatusCode::SERVICE_UNAVAILABLE, code).retry(RETRY_AFTER_DEFAULT);
+        match self {
+            Self::Query(error) => Problem::of_administration(error),
+            Self::Input(_) | Self::BodyBroken(_) => say(StatusCode::BAD_REQUEST, "bad_request"),
+            Self::BodyTooLarge(_) => say(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::BodyTooSlow(_) => say(StatusCode::REQUEST_TIMEOUT, "body_timeout"),
+            Self::ListTooLong(_) => say(StatusCode::SERVICE_UNAVAILABLE, "list_too_long"),
+            Self::TooManyStreams(_) => later("too_many_streams"),
+            Self::Unready(_) => later("not_ready"),
+            Self::Unwritable(_) | Self::Died => say(StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::Credentials => say(StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::NotLocal => say(StatusCode::FORBIDDEN, "not_local"),
+            Self::NoRoute => say(StatusCode::NOT_FOUND, "no_route"),
+            Self::NoMethod => say(StatusCode::METHOD_NOT_ALLOWED, "wrong_method"),
+        }
+    }
+}
+
+/// OpenFaaS's 401, to the byte.
+fn unauthorized() -> Response<Body> {
+    let mut response = text(StatusCode::UNAUTHORIZED, "invalid credentials");
+    let headers = response.headers_mut();
+    headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Restricted\""));
+    headers.insert(respond::ERROR_CODE, HeaderValue::from_static("unauthorized"));
     response
-}
-
-/// The status of a refusal.
-pub(super) fn status(refusal: &Refusal) -> StatusCode {
-    classify(refusal).0
-}
-
-fn classify(refusal: &Refusal) -> (StatusCode, &'static str) {
-    match refusal {
-        Refusal::Query(error) => match &error.cause {
-            Cause::NoProvider => (StatusCode::NOT_FOUND, "no_provider"),
-            Cause::NotExported(_) => (StatusCode::NOT_IMPLEMENTED, "not_exported"),
-            Cause::Gateway => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-            Cause::Plugin(_) => (StatusCode::BAD_GATEWAY, "plugin"),
-            Cause::Platform(kind) => match kind {
-                ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-                ErrorKind::AlreadyExists => (StatusCode::CONFLICT, "already_exists"),
-                ErrorKind::Conflict => (StatusCode::CONFLICT, "conflict"),
-                ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
-                ErrorKind::RateLimited | ErrorKind::Quota => (StatusCode::SERVICE_UNAVAILABLE, "platform_limit"),
-                ErrorKind::Unavailable | ErrorKind::CursorExpired => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-                ErrorKind::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
-                ErrorKind::Unsupported => (StatusCode::NOT_IMPLEMENTED, "unsupported"),
-                ErrorKind::Unauthenticated | ErrorKind::Denied | ErrorKind::Internal => {
-                    (StatusCode::BAD_GATEWAY, "platform")
-                }
-            },
-        },
-        Refusal::Input(_) | Refusal::BodyBroken(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        Refusal::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
-        Refusal::BodyTooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),
-        Refusal::ListTooLong(_) => (StatusCode::SERVICE_UNAVAILABLE, "list_too_long"),
-        Refusal::TooManyStreams(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_streams"),
-        Refusal::Unready(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
-        Refusal::Unwritable(_) | Refusal::Died => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-        Refusal::Credentials => (StatusCode::UNAUTHORIZED, "unauthorized"),
-        Refusal::NotLocal => (StatusCode::FORBIDDEN, "not_local"),
-        Refusal::NoRoute => (StatusCode::NOT_FOUND, "no_route"),
-        Refusal::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, "no_method"),
-    }
-}
-
-/// The answer of a refusal.
-pub(super) fn refuse(refusal: &Refusal, _head: &http::request::Parts) -> Response<Body> {
-    let (status, code) = classify(refusal);
-    match code {
-        "no_route" => no_route(),
-        "no_method" => empty(status),
-        "unauthorized" => {
-            let mut response = text(StatusCode::UNAUTHORIZED, "invalid credentials");
-            let challenge = HeaderValue::from_static("Basic realm=\"Restricted\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-            response
-        }
-        code => {
-            let error = serde_json::json!({ "error": { "code": code, "message": refusal.to_string() } });
-            with(status, "application/json", error.to_string().into())
-        }
-    }
 }

@@ -29,7 +29,7 @@ use crate::query::functions::{LogBatch, LogRequest};
 /// Lines asked for at once (the contract's bound).
 const BATCH: u32 = 1000;
 
-/// How long one question may wait for a line. Short enough that a drain is noticed.
+/// How long one question may wait for a line; shorter than the default of a call's time limit.
 const WAIT: Duration = Duration::from_secs(2);
 
 /// The least time between two questions that brought nothing, against plugins that do not wait.
@@ -104,13 +104,18 @@ impl Asking {
                 }
             }
             let Some(cursor) = batch.next else { return };
-            if Instant::now() >= deadline || (self.shared.parts.unready)().is_some() {
-                return;
-            }
-            if was_empty {
-                tokio::time::sleep(PAUSE).await;
-            }
-            batch = match self.provider.logs(&self.request, Some(&cursor), BATCH, WAIT).await {
+            let next = async {
+                if was_empty {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                self.provider.logs(&self.request, Some(&cursor), BATCH, WAIT).await
+            };
+            let next = tokio::select! {
+                () = self.shared.parts.drain.draining() => return,
+                () = tokio::time::sleep_until(deadline) => return,
+                next = next => next,
+            };
+            batch = match next {
                 Ok(batch) => batch,
                 Err(error) => {
                     tracing::warn!(%error, function = %self.request.name, "log stream ended");

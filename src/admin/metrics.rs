@@ -8,6 +8,7 @@ use prometheus::IntGaugeVec;
 use super::{Body, answer, serve};
 use crate::metrics::Registry;
 use crate::name::FunctionRef;
+use crate::respond;
 
 /// How many instances each known function was asked for; read at each scrape.
 pub type Counts = Arc<dyn Fn() -> Vec<(FunctionRef, u64)> + Send + Sync>;
@@ -28,10 +29,10 @@ pub async fn serve(
 fn reply<B>(request: &Request<B>, registry: &Registry, replicas: &IntGaugeVec, counts: &Counts) -> Response<Body> {
     let path = request.uri().path();
     if !matches!(path, "/metrics" | "/healthz") {
-        return answer::no_route();
+        return answer::whole(respond::no_route());
     }
     if request.method() != Method::GET {
-        return answer::empty(StatusCode::METHOD_NOT_ALLOWED);
+        return answer::whole(respond::wrong_method());
     }
     if path == "/healthz" {
         return answer::text(StatusCode::OK, "OK");

@@ -185,8 +185,8 @@ mod tests {
     proptest! {
         #[test]
         fn reading_never_panics(path in "/?[a-z/%.0-9-]{0,60}", query in "[a-z=&%+0-9]{0,60}") {
-            let _ = Route::of(&path);
-            let _ = Query(&query).get("a");
+            drop(Route::of(&path));
+            drop(Query(&query).get("a"));
         }
     }
 }

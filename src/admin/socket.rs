@@ -12,6 +12,7 @@ use super::{Body, answer, serve};
 use crate::name::{Digest, Generation, Namespace, ProviderName};
 use crate::provider::Directory;
 use crate::query::Interface;
+use crate::respond;
 
 /// What the control plane knows of a provider's plugin beyond [`Provider`](crate::query::Provider).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,10 +120,10 @@ struct ProviderReport<'a> {
 
 fn reply<B>(request: &Request<B>, directory: &Directory, reports: &Reports) -> Response<Body> {
     if request.uri().path() != "/providers" {
-        return answer::no_route();
+        return answer::whole(respond::no_route());
     }
     if request.method() != Method::GET {
-        return answer::empty(StatusCode::METHOD_NOT_ALLOWED);
+        return answer::whole(respond::wrong_method());
     }
     let providers: Vec<_> = directory
         .entries()

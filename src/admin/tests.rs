@@ -12,6 +12,7 @@ use crate::query::functions::{
     Platform, Secret,
 };
 use crate::query::{Answer, ErrorKind, Interface, Provider, QueryError, ServiceQuery, ServiceStatus};
+use crate::shutdown;
 
 /// A platform that answers from what a test wrote down, and writes down what it was asked.
 struct Table {
@@ -172,6 +173,7 @@ struct Fixture {
     asked: Vec<Arc<Mutex<Vec<String>>>>,
     forgotten: Arc<Mutex<Vec<String>>>,
     unready: Arc<Mutex<Option<String>>>,
+    trigger: shutdown::Trigger,
 }
 
 /// Tables with their namespaces; the first one is the default provider.
@@ -188,6 +190,7 @@ fn fixture_with(tables: Vec<(Table, &[&str])>, change: impl FnOnce(&mut Config))
         is_default: index == 0,
     });
     let (forgotten, unready) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<Option<String>>>::default());
+    let (trigger, drain) = shutdown::channel();
     let mut config = Config::new("openfaas-fn".parse().unwrap());
     change(&mut config);
     let parts = Parts {
@@ -196,6 +199,7 @@ fn fixture_with(tables: Vec<(Table, &[&str])>, change: impl FnOnce(&mut Config))
             let forgotten = Arc::clone(&forgotten);
             move |function| forgotten.lock().unwrap().push(function.to_string())
         }),
+        drain,
         unready: Arc::new({
             let unready = Arc::clone(&unready);
             move || unready.lock().unwrap().clone()
@@ -203,7 +207,7 @@ fn fixture_with(tables: Vec<(Table, &[&str])>, change: impl FnOnce(&mut Config))
         registry: Registry::default(),
         runtime: tokio::runtime::Handle::current(),
     };
-    Fixture { admin: Admin::new(config, parts).unwrap(), asked, forgotten, unready }
+    Fixture { admin: Admin::new(config, parts).unwrap(), asked, forgotten, unready, trigger }
 }
 
 impl Fixture {
@@ -486,7 +490,27 @@ async fn readiness_is_said_by_the_gateway_and_health_by_the_process() {
     let (status, body) = fixture.ask("GET", "/readyz", "").await;
     assert_eq!(status, 503);
     assert!(body.contains("the gateway is draining"), "{body}");
+    *fixture.unready.lock().unwrap() = None;
+    fixture.trigger.drain();
+    assert_eq!(fixture.ask("GET", "/readyz", "").await.0, 503);
     assert_eq!(fixture.ask("GET", "/", "").await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_and_the_time_limit_end_a_log_stream_as_complete() {
+    for drains in [true, false] {
+        let table = Table::new("one");
+        // Never a last batch.
+        table.batches.lock().unwrap().extend((0..100_000).map(|_| batch(&[], Some("1"))));
+        let fixture = fixture_with(vec![(table, &[])], |config| config.log_timeout = Duration::from_secs(60));
+        let began = tokio::time::Instant::now();
+        let response = fixture.send("GET", "/system/logs?name=f&follow=1", "").await;
+        if drains {
+            fixture.trigger.drain();
+        }
+        assert_eq!(text(response).await, "");
+        assert_eq!(began.elapsed() >= Duration::from_secs(60), !drains);
+    }
 }
 
 #[tokio::test]
