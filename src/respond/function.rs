@@ -1,11 +1,13 @@
 //! What a caller of `/function/*` is told.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::{Problem, RETRY_AFTER_DEFAULT, words};
 use crate::forward;
 use crate::name::FunctionRef;
-use crate::query::{Cause, ErrorKind, PluginFault, QueryError};
+use crate::query::{Budget, Cause, ErrorKind, PluginFault, QueryError};
 use crate::router::PathRefused;
 use crate::scaler::ScaleError;
 use crate::upstream;
@@ -37,12 +39,7 @@ impl Problem {
                 ErrorKind::RateLimited => unavailable("asks for fewer requests"),
                 ErrorKind::Conflict => unavailable("was changed by another writer at the same time"),
                 ErrorKind::Quota => unavailable("has used up a quota of its platform"),
-                ErrorKind::Timeout => Self::new(
-                    StatusCode::GATEWAY_TIMEOUT,
-                    "provider_timeout",
-                    format!("the provider of function {function} did not answer in time; try again later"),
-                )
-                .retry(wait),
+                ErrorKind::Timeout => provider_timeout(function, wait),
                 ErrorKind::AlreadyExists | ErrorKind::Invalid | ErrorKind::CursorExpired | ErrorKind::Internal => {
                     provider_error("gave an answer that makes no sense here")
                 }
@@ -50,6 +47,8 @@ impl Problem {
                 ErrorKind::Unsupported => provider_error("cannot do what the function needs"),
             },
             Cause::Plugin(fault) => match fault {
+                // Wall time is spent waiting for the platform, unless the plugin itself waits.
+                PluginFault::Budget(Budget::Wall) => provider_timeout(function, wait),
                 PluginFault::Trap | PluginFault::Budget(_) | PluginFault::BadOutput(_) => Self::new(
                     StatusCode::BAD_GATEWAY,
                     "plugin_fault",
@@ -182,6 +181,11 @@ fn not_found(function: &FunctionRef, error: &QueryError) -> Problem {
 fn no_provider(function: &FunctionRef) -> Problem {
     let message = format!("no provider serves namespace {:?} of function {function}", function.namespace.as_str());
     Problem::new(StatusCode::NOT_FOUND, "no_provider", message)
+}
+
+fn provider_timeout(function: &FunctionRef, wait: Duration) -> Problem {
+    let message = format!("the provider of function {function} did not answer in time; try again later");
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, "provider_timeout", message).retry(wait)
 }
 
 fn body_too_large(limit: u64) -> Problem {

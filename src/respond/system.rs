@@ -4,7 +4,7 @@
 use http::StatusCode;
 
 use super::{Problem, RETRY_AFTER_DEFAULT, words};
-use crate::query::{Cause, ErrorKind, PluginFault, QueryError};
+use crate::query::{Budget, Cause, ErrorKind, PluginFault, QueryError};
 
 impl Problem {
     /// A request to the admin API failed at the platform, the plugin, or the gateway.
@@ -31,6 +31,7 @@ impl Problem {
                 ErrorKind::Internal => say(StatusCode::BAD_GATEWAY, "provider_error"),
             },
             Cause::Plugin(fault) => match fault {
+                PluginFault::Budget(Budget::Wall) => say(StatusCode::GATEWAY_TIMEOUT, "provider_timeout"),
                 PluginFault::Trap | PluginFault::Budget(_) | PluginFault::BadOutput(_) => {
                     say(StatusCode::BAD_GATEWAY, "plugin_fault")
                 }

@@ -45,7 +45,8 @@ fn causes() -> Vec<(Cause, u16, u16)> {
         KINDS.iter().map(|(kind, function, system)| (Cause::Platform(*kind), *function, *system)).collect();
     causes.extend([
         (Cause::Plugin(PluginFault::Trap), 502, 502),
-        (Cause::Plugin(PluginFault::Budget(Budget::Wall)), 502, 502),
+        (Cause::Plugin(PluginFault::Budget(Budget::Cpu)), 502, 502),
+        (Cause::Plugin(PluginFault::Budget(Budget::Wall)), 504, 504),
         (Cause::Plugin(PluginFault::BadOutput("replicas")), 502, 502),
         (Cause::Plugin(PluginFault::Quarantined), 503, 503),
         (Cause::Plugin(PluginFault::Busy), 503, 503),
