@@ -1,1 +1,109 @@
+use super::*;
+use crate::host::state::Store;
 
+/// A program that speaks the watchdog's protocol and nothing else.
+fn supervised(script: &str, store: &Store) -> (tempfile::TempDir, Processes) {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("watchdog");
+    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).unwrap();
+    let command = CommandSpec {
+        argv: vec!["true".to_owned()],
+        allowed_env: vec!["ALLOWED".to_owned()],
+        stop_grace: Duration::from_millis(100),
+        ..CommandSpec::default()
+    };
+    let provider: ProviderName = "edge".parse().unwrap();
+    let state = store.host("processes", &provider, 1 << 20);
+    let commands = BTreeMap::from([("echo".to_owned(), command)]);
+    (directory, Processes::new(provider, commands, state, program))
+}
+
+fn echo() -> GroupSpec {
+    GroupSpec { command: "echo".to_owned(), ..GroupSpec::default() }
+}
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until a group is as wished, by the changes and not by looking again and again.
+async fn until(processes: &Processes, wished: impl Fn(&GroupStatus) -> bool) -> GroupStatus {
+    tokio::time::timeout(DEADLINE, async {
+        let mut cursor = None;
+        loop {
+            let changes = processes.changes(cursor.as_deref(), DEADLINE).await.unwrap();
+            if let Some(group) = changes.changed.into_iter().find(|group| wished(group)) {
+                return group;
+            }
+            cursor = Some(changes.cursor);
+        }
+    })
+    .await
+    .expect("the group became as wished")
+}
+
+fn ready(group: &GroupStatus) -> usize {
+    group.replicas.iter().filter(|replica| replica.state == ReplicaState::Ready).count()
+}
+
+/// Ready at once, then waits for the word to stop.
+const STAYS: &str = "echo ready 4242; read -r word";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_gets_as_many_replicas_as_were_asked_for_and_loses_them_again() {
+    let (_directory, processes) = supervised(STAYS, &Store::in_memory());
+    processes.apply("f.ns", echo(), 2).unwrap();
+    let up = until(&processes, |group| ready(group) == 2).await;
+    assert_eq!(up.replicas[0].address.as_deref(), Some("127.0.0.1:4242"));
+    assert_ne!(up.replicas[0].instance, up.replicas[1].instance);
+    processes.apply("f.ns", echo(), 0).unwrap();
+    until(&processes, |group| group.replicas.is_empty()).await;
+    assert_eq!(processes.groups(), ["f.ns"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_ends_is_started_again_as_another_instance() {
+    let (directory, processes) =
+        supervised("echo ready 4242; [ -e \"$0.once\" ] && read -r word; touch \"$0.once\"", &Store::in_memory());
+    processes.apply("f.ns", echo(), 1).unwrap();
+    let again = until(&processes, |group| ready(group) == 1 && group.replicas[0].restarts == 1).await;
+    assert!(directory.path().join("watchdog.once").exists());
+    assert_eq!(again.replicas.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_come_back_from_the_state() {
+    let store = Store::in_memory();
+    let (_directory, processes) = supervised(STAYS, &store);
+    processes.apply("f.ns", echo(), 1).unwrap();
+    processes.shutdown().await;
+    let (_directory, processes) = supervised(STAYS, &store);
+    until(&processes, |group| group.group == "f.ns" && ready(group) == 1).await;
+    processes.remove("f.ns").unwrap();
+    let (_directory, processes) = supervised(STAYS, &store);
+    assert!(processes.groups().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_prints_can_be_read_from_a_cursor() {
+    let (_directory, processes) = supervised("echo out one; echo err two; read -r word", &Store::in_memory());
+    processes.apply("f.ns", echo(), 1).unwrap();
+    let first = processes.output("f.ns", None, 1, DEADLINE).await.unwrap();
+    assert_eq!(first.lines[0].text, "one");
+    let second = processes.output("f.ns", Some(&first.cursor), 10, DEADLINE).await.unwrap();
+    assert_eq!(second.lines[0].text, "two");
+    assert_eq!(processes.output("f.ns", Some("0-0"), 1, DEADLINE).await, Err(ProcessError::CursorExpired));
+}
+
+#[tokio::test]
+async fn only_what_the_operator_declared_is_run() {
+    let (_directory, processes) = supervised(STAYS, &Store::in_memory());
+    let other = GroupSpec { command: "sh".to_owned(), ..GroupSpec::default() };
+    assert_eq!(processes.apply("f.ns", other, 1), Err(ProcessError::UnknownCommand("sh".to_owned())));
+    let env = GroupSpec { env: [("LD_PRELOAD".to_owned(), "x".to_owned())].into(), ..echo() };
+    assert!(matches!(processes.apply("f.ns", env, 1), Err(ProcessError::Invalid(_))));
+    assert!(matches!(processes.apply("f/ns", echo(), 1), Err(ProcessError::Invalid(_))));
+    assert!(matches!(processes.apply("f.ns", echo(), 17), Err(ProcessError::Invalid(_))));
+    assert_eq!(processes.read_only().apply("f.ns", echo(), 1), Err(ProcessError::ReadOnly));
+    assert!(processes.groups().is_empty());
+}
