@@ -4,6 +4,7 @@
 
 mod cold;
 mod measure;
+mod plugin;
 mod process;
 mod server;
 mod start;
@@ -20,7 +21,7 @@ use measure::Report;
 const USAGE: &str = "\
 usage: cargo xtask bench [-- [--gate] [--rounds N] [GROUP ...]]
 
-Groups: warm (beside nginx and haproxy), cold (cold starts), start (start, memory, size).
+Groups: warm (beside nginx and haproxy), plugin (calls through the host), cold (cold starts), start (start, memory, size).
 Without a group all of them run. Needs nginx, haproxy and wrk (Debian: nginx-light haproxy wrk).
 
   --gate      exit with 1 if a figure is over its limit
@@ -60,7 +61,7 @@ fn run() -> Result<ExitCode, String> {
                 println!("{USAGE}");
                 return Ok(ExitCode::SUCCESS);
             }
-            "warm" | "cold" | "start" => groups.push(argument),
+            "warm" | "plugin" | "cold" | "start" => groups.push(argument),
             other => return Err(format!("unknown argument {other:?}\n{USAGE}")),
         }
     }
@@ -83,6 +84,9 @@ fn run() -> Result<ExitCode, String> {
     let upstream = runtime.block_on(server::serve(server::kilobyte)).map_err(|error| error.to_string())?;
     if wanted("warm") {
         warm::run(&bench, upstream, &mut report)?;
+    }
+    if wanted("plugin") {
+        plugin::run(&bench, &mut report)?;
     }
     if wanted("cold") {
         runtime.block_on(cold::run(&bench, &mut report))?;
