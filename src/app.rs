@@ -214,6 +214,7 @@ impl App {
             // It ends with the drain, and takes its file with it.
             let _ended = control.block_on(task);
         }
+        control.block_on(providers.stop());
         self.store.flush();
         control.shutdown_timeout(LEFT_OVER);
         Ok(())

@@ -117,6 +117,7 @@ async fn provider(plugins: &Plugins, component: &Path, reuse: Reuse) -> Result<P
     let parts = HostParts {
         egress: Arc::new(Egress::closed(&config.name, &EgressMetrics::new(&registry))),
         state: StateStore::in_memory().provider(&config.name, config.limits.state_quota),
+        processes: None,
     };
     let candidate = plugins.load(&config, parts).await.map_err(|error| format!("{error}: {}", error.refusal))?;
     let provider = PluginProvider::new(&config);

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use crate::admin::socket::{PluginReport, Reports};
 use crate::config::chain;
 use crate::host::egress::{Egress, EgressMetrics};
+use crate::host::processes::Processes;
 use crate::host::state::Store;
 use crate::metrics::Registry;
 use crate::name::ProviderName;
 use crate::plugin::{HostParts, PluginProvider, Plugins};
 use crate::provider::{Directory, Entry, ProviderConfig};
 use crate::query::{Interface, Provider as _};
+
+/// Bytes of groups that are remembered for a provider: a thousand with some variables each.
+const GROUPS_QUOTA: u64 = 16 << 20;
 
 /// A provider whose plugin was refused.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +25,7 @@ pub struct ProviderFailed(String);
 /// All providers, each with an active plugin.
 pub(super) struct Providers {
     loaded: Vec<Arc<PluginProvider>>,
+    processes: Vec<Processes>,
     components: BTreeMap<ProviderName, String>,
 }
 
@@ -45,10 +50,13 @@ impl Providers {
                 tokio::spawn(async move { load(&config, &plugins, &store, &metrics).await })
             })
             .collect();
-        let (mut loaded, mut failed) = (Vec::new(), Vec::new());
+        let (mut loaded, mut processes, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         for load in loads {
             match load.await {
-                Ok(Ok(provider)) => loaded.push(provider),
+                Ok(Ok((provider, its))) => {
+                    loaded.push(provider);
+                    processes.extend(its);
+                }
                 Ok(Err(error)) => failed.push(error),
                 Err(error) => failed.push(ProviderFailed(error.to_string())),
             }
@@ -57,7 +65,7 @@ impl Providers {
             return Err(super::StartError::Providers(failed));
         }
         let components = configs.iter().map(|config| (config.name.clone(), config.component.to_string())).collect();
-        Ok(Self { loaded, components })
+        Ok(Self { loaded, processes, components })
     }
 
     /// Which of them serves which namespace.
@@ -93,6 +101,12 @@ impl Providers {
         })
     }
 
+    /// Stops the processes of all providers, each replica with its grace. They come back with the next
+    /// start.
+    pub(super) async fn stop(self) {
+        futures_util::future::join_all(self.processes.iter().map(Processes::shutdown)).await;
+    }
+
     /// Asks each platform once whether it answers and takes the credentials, for the log: a gateway
     /// starts without its platforms too.
     pub(super) fn check(&self) -> impl Future<Output = ()> + Send + 'static {
@@ -112,12 +126,21 @@ async fn load(
     plugins: &Plugins,
     store: &Store,
     metrics: &EgressMetrics,
-) -> Result<Arc<PluginProvider>, ProviderFailed> {
+) -> Result<(Arc<PluginProvider>, Option<Processes>), ProviderFailed> {
     let egress = Egress::new(config, metrics).map_err(|error| ProviderFailed(chain(&error)))?;
     let state = store.provider(&config.name, config.limits.state_quota);
-    let parts = HostParts { egress: Arc::new(egress), state };
+    let processes = if config.commands.is_empty() { None } else { Some(processes(config, store)?) };
+    let parts = HostParts { egress: Arc::new(egress), state, processes: processes.clone() };
     let candidate = plugins.load(config, parts).await.map_err(|error| ProviderFailed(chain(&error)))?;
     let provider = Arc::new(PluginProvider::new(config));
     provider.publish(candidate);
-    Ok(provider)
+    Ok((provider, processes))
+}
+
+/// The provider's processes, with the groups that it had before this start.
+fn processes(config: &ProviderConfig, store: &Store) -> Result<Processes, ProviderFailed> {
+    let program = std::env::current_exe()
+        .map_err(|error| ProviderFailed(format!("provider {}: this program has no path: {error}", config.name)))?;
+    let groups = store.host("processes", &config.name, GROUPS_QUOTA);
+    Ok(Processes::new(config.name.clone(), config.commands.clone(), groups, program))
 }

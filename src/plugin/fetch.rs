@@ -9,14 +9,6 @@ use super::builtin;
 use super::refuse::Refusal;
 use crate::provider::ComponentSource;
 
-/// What the operator wrote.
-pub(super) fn shown(source: &ComponentSource) -> String {
-    match source {
-        ComponentSource::Builtin(name) => format!("builtin:{name}"),
-        ComponentSource::File(path) => path.display().to_string(),
-    }
-}
-
 /// Reads a component, at most `max_bytes` of it.
 pub(super) async fn fetch(source: &ComponentSource, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
     let bytes = match source {

@@ -4,6 +4,7 @@
 //! empty: no files, environment, arguments, sockets or names. What a guest prints goes to the log.
 //! `wasi:http` sends through the provider's grants only (the stock client is compiled out).
 
+mod processes;
 mod state;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use super::guest_log::{GuestLog, LogStream};
 use super::instance::Stage;
 use super::limits::MemoryLimit;
 use super::load::Shared;
+use crate::host::processes::Processes;
 use crate::host::state::ProviderState;
 
 /// Random bytes that a guest gets in one call of `wasi:random`.
@@ -31,6 +33,7 @@ pub(super) struct HostState {
     pub(super) log: Arc<GuestLog>,
     pub(super) hooks: Hooks,
     state: ProviderState,
+    processes: Option<Processes>,
     pub(super) shared: Arc<Shared>,
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -40,9 +43,9 @@ impl HostState {
     pub(super) fn new(shared: Arc<Shared>, log: Arc<GuestLog>, stage: Stage) -> Self {
         let hooks = Hooks::new(Arc::clone(&shared.parts.egress), stage, &shared.limits, Arc::clone(&log));
         let parts = &shared.parts;
-        let state = match stage {
-            Stage::Candidate => parts.state.overlay(),
-            Stage::Published => parts.state.clone(),
+        let (state, processes) = match stage {
+            Stage::Candidate => (parts.state.overlay(), parts.processes.as_ref().map(Processes::read_only)),
+            Stage::Published => (parts.state.clone(), parts.processes.clone()),
         };
         let mut table = ResourceTable::new();
         table.set_max_capacity(shared.limits.handles as usize);
@@ -56,6 +59,7 @@ impl HostState {
             log,
             hooks,
             state,
+            processes,
             shared,
         }
     }
@@ -93,8 +97,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 /// Links what only a provider with declared commands may import.
 pub(super) fn link_processes(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    let _: &Linker<HostState> = linker;
-    Ok(())
+    host::processes::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
 }
 
 impl WasiView for HostState {

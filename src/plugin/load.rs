@@ -29,6 +29,7 @@ use super::quarantine::Quarantine;
 use super::refuse::{LoadError, Refusal};
 use super::trap;
 use crate::host::egress::Egress;
+use crate::host::processes::Processes;
 use crate::host::state::ProviderState;
 use crate::metrics::Registry;
 use crate::name::{Digest, ProviderName};
@@ -41,6 +42,8 @@ pub struct HostParts {
     pub egress: Arc<Egress>,
     /// What the provider keeps.
     pub state: ProviderState,
+    /// The provider's processes, if the operator declared commands.
+    pub processes: Option<Processes>,
 }
 
 /// What all instances of a generation share.
@@ -160,7 +163,7 @@ impl Plugins {
             }
             Err(refusal) => {
                 self.metrics.loaded(&config.name, refusal.step());
-                Err(LoadError { provider: config.name.clone(), component: fetch::shown(&config.component), refusal })
+                Err(LoadError { provider: config.name.clone(), component: config.component.to_string(), refusal })
             }
         }
     }

@@ -54,6 +54,7 @@ impl Bench {
         HostParts {
             egress: Arc::new(Egress::closed(&config.name, &metrics)),
             state: Store::in_memory().provider(&config.name, config.limits.state_quota),
+            processes: None,
         }
     }
 

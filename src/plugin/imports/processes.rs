@@ -1,0 +1,68 @@
+//! `wicketgate:host/processes`: linked only for providers whose operator declared commands.
+
+use std::time::Duration;
+
+use wasmtime::Result;
+
+use super::super::bindings::host::processes as wit;
+use super::super::convert::host as convert;
+use super::HostState;
+use crate::host::processes::Processes;
+
+impl HostState {
+    /// The provider's processes; a trap where the wiring forgot them.
+    fn processes(&self) -> Result<&Processes> {
+        self.processes.as_ref().ok_or_else(|| wasmtime::format_err!("the provider has no processes"))
+    }
+}
+
+impl wit::Host for HostState {
+    async fn commands(&mut self) -> Result<Vec<wit::Command>> {
+        Ok(self.processes()?.commands().iter().map(|(name, command)| convert::command(name, command)).collect())
+    }
+
+    async fn apply(
+        &mut self,
+        group: String,
+        spec: wit::GroupSpec,
+        count: u32,
+    ) -> Result<Result<wit::GroupStatus, wit::ProcessError>> {
+        let applied = self.processes()?.apply(&group, convert::group_spec(spec), count);
+        Ok(applied.map(convert::group_status).map_err(convert::process_error))
+    }
+
+    async fn status(&mut self, group: String) -> Result<Result<wit::GroupStatus, wit::ProcessError>> {
+        let status = self.processes()?.status(&group);
+        Ok(status.map(convert::group_status).map_err(convert::process_error))
+    }
+
+    async fn groups(&mut self) -> Result<Vec<String>> {
+        Ok(self.processes()?.groups())
+    }
+
+    async fn remove(&mut self, group: String) -> Result<Result<(), wit::ProcessError>> {
+        Ok(self.processes()?.remove(&group).map_err(convert::process_error))
+    }
+
+    async fn changes(
+        &mut self,
+        cursor: Option<String>,
+        timeout_ms: u32,
+    ) -> Result<Result<wit::ChangeSet, wit::ProcessError>> {
+        let timeout = Duration::from_millis(timeout_ms.into());
+        let changes = self.processes()?.changes(cursor.as_deref(), timeout).await;
+        Ok(changes.map(convert::group_changes).map_err(convert::process_error))
+    }
+
+    async fn output(
+        &mut self,
+        group: String,
+        cursor: Option<String>,
+        limit: u32,
+        timeout_ms: u32,
+    ) -> Result<Result<wit::OutputBatch, wit::ProcessError>> {
+        let timeout = Duration::from_millis(timeout_ms.into());
+        let output = self.processes()?.output(&group, cursor.as_deref(), limit as usize, timeout).await;
+        Ok(output.map(convert::output_batch).map_err(convert::process_error))
+    }
+}
