@@ -1,4 +1,4 @@
-//! The process between the gateway and a function's process: `wicketgate watchdog SPEC`.
+//! The process between the gateway and a function's process: `wicketgate watchdog`.
 //!
 //! It ends when its standard input does, which happens however the gateway ends, and takes the
 //! function's processes with it: their group, and whatever they left behind, since orphans below a
@@ -18,7 +18,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 
 use crate::host::processes::Mode;
 use crate::host::processes::launch::Launch;
@@ -28,6 +28,9 @@ const EXEC: &str = "--exec";
 
 /// How long processes have to end by themselves when the gateway is gone without having asked.
 const ORPHAN_GRACE: Duration = Duration::from_millis(500);
+
+/// The longest launch, in bytes: variables are bounded well below it.
+const LAUNCH_BYTES: u64 = 1 << 20;
 
 /// The longest line of a function's output that is passed on, in bytes.
 const LINE_BYTES: usize = 8 << 10;
@@ -39,8 +42,8 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let arguments: Vec<String> = arguments.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let outcome = match arguments.as_slice() {
         [exec, arguments @ ..] if exec == EXEC => shim::become_command(arguments),
-        [spec] => watch(spec),
-        _other => Err("usage: wicketgate watchdog SPEC (only the gateway starts it)".to_owned()),
+        [] => watch(),
+        _other => Err("usage: wicketgate watchdog (only the gateway starts it)".to_owned()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,22 +54,26 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn watch(spec: &str) -> Result<(), String> {
-    let launch: Launch = serde_json::from_str(spec).map_err(|error| format!("the launch cannot be read: {error}"))?;
+fn watch() -> Result<(), String> {
     sweep::adopt_orphans();
     // One thread: the parent death signal of a child is bound to the thread that started it.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("no runtime: {error}"))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
+        let mut gateway = Gateway::new();
+        let launch = gateway.launch().await?;
         let ended = match launch.mode {
-            Mode::Http => http::serve(&launch).await,
-            Mode::Fork => fork::serve(&launch).await,
+            Mode::Http => http::serve(&launch, gateway).await,
+            Mode::Fork => fork::serve(&launch, gateway).await,
         };
         sweep::kill_descendants();
         ended
-    })
+    });
+    // The thread that reads standard input waits for the gateway, perhaps for ever.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// How the gateway asked for the end.
@@ -89,12 +96,28 @@ impl End {
     }
 }
 
-/// Waits for the gateway to ask for the end, or to be gone.
-async fn end_asked() -> End {
-    let mut line = String::new();
-    match BufReader::new(tokio::io::stdin()).read_line(&mut line).await {
-        Ok(read) if read > 0 => End::Asked,
-        _closed => End::Orphaned,
+/// The gateway, as this process hears it: its standard input.
+struct Gateway(BufReader<tokio::io::Stdin>);
+
+impl Gateway {
+    fn new() -> Self {
+        Self(BufReader::new(tokio::io::stdin()))
+    }
+
+    /// The first line: what to run.
+    async fn launch(&mut self) -> Result<Launch, String> {
+        let mut line = String::new();
+        (&mut self.0).take(LAUNCH_BYTES).read_line(&mut line).await.map_err(|error| format!("no launch: {error}"))?;
+        serde_json::from_str(&line).map_err(|error| format!("the launch cannot be read: {error}"))
+    }
+
+    /// Waits for it to ask for the end, or to be gone.
+    async fn end_asked(mut self) -> End {
+        let mut line = String::new();
+        match self.0.read_line(&mut line).await {
+            Ok(read) if read > 0 => End::Asked,
+            _closed => End::Orphaned,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{end_asked, report};
+use super::{Gateway, report};
 use crate::host::processes::launch::Launch;
 use answer::Answer;
 
@@ -36,7 +36,7 @@ struct Desk {
 }
 
 /// Serves until the gateway asks for the end, then lets requests finish within the grace.
-pub(super) async fn serve(launch: &Launch) -> Result<(), String> {
+pub(super) async fn serve(launch: &Launch, gateway: Gateway) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("no port to serve on: {error}");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();
@@ -48,7 +48,7 @@ pub(super) async fn serve(launch: &Launch) -> Result<(), String> {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     report("ready", &port.to_string());
-    let mut end = std::pin::pin!(end_asked());
+    let mut end = std::pin::pin!(gateway.end_asked());
     let end = loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &connections) => accepted,

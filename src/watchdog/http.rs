@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use super::{end_asked, pass_on, report, shim, sweep};
+use super::{Gateway, pass_on, report, shim, sweep};
 use crate::host::processes::launch::Launch;
 
 /// The first and the longest pause between two looks whether the process accepts connections.
@@ -18,7 +18,7 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mil
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// Runs the process until it ends or the gateway asks for the end.
-pub(super) async fn serve(launch: &Launch) -> Result<(), String> {
+pub(super) async fn serve(launch: &Launch, gateway: Gateway) -> Result<(), String> {
     let port = free_port()?;
     let mut command = shim::command(launch)?;
     command.env("PORT", port.to_string()).env("HOST", Ipv4Addr::LOCALHOST.to_string());
@@ -30,7 +30,7 @@ pub(super) async fn serve(launch: &Launch) -> Result<(), String> {
     ];
     let outcome = tokio::select! {
         outcome = watch(&mut child, launch, port) => outcome,
-        end = end_asked() => {
+        end = gateway.end_asked() => {
             sweep::end_group(&mut child, end.grace(launch)).await;
             Ok(())
         }

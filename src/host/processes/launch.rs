@@ -1,8 +1,9 @@
 //! What the gateway tells a watchdog, and what the watchdog answers.
 //!
-//! The gateway starts `wicketgate watchdog SPEC` (one JSON argument) and keeps the watchdog's standard
-//! input open. The line `stop` on it asks for an end with the full grace; the end of the file, which the
-//! kernel makes when the gateway is gone, asks for an end at once.
+//! The gateway starts `wicketgate watchdog` and writes a [`Launch`] as a line of JSON to its standard input
+//! (not as an argument, which other users of the machine could read), then keeps that open. The line `stop` asks
+//! for an end with the full grace; the end of the file, which the kernel makes when the gateway is gone, asks
+//! for an end at once.
 //!
 //! The watchdog writes lines: `ready PORT` once requests are accepted, `out TEXT` and `err TEXT` for what
 //! the command printed, `exit TEXT` with the reason before it ends by itself.

@@ -60,7 +60,7 @@ pub(super) async fn keep(room: Room, launch: Launch, mut stop: watch::Receiver<b
 
 /// Runs one process to its end; why it ended.
 async fn run(room: &Room, launch: &Launch, stop: &mut watch::Receiver<bool>) -> String {
-    let mut child = match start(&room.supervisor.program, launch) {
+    let mut child = match start(&room.supervisor.program, launch).await {
         Ok(child) => child,
         Err(error) => return error,
     };
@@ -102,19 +102,24 @@ async fn asked(stop: &mut watch::Receiver<bool>) {
     let _asked_or_alone = stop.wait_for(|stop| *stop).await.map(drop);
 }
 
-/// Starts a watchdog. It is killed if this task is dropped, and its own watch over the pipe does the rest.
-fn start(program: &Path, launch: &Launch) -> Result<Child, String> {
-    let spec = serde_json::to_string(launch).map_err(|error| error.to_string())?;
-    Command::new(program)
+/// Starts a watchdog and hands it its launch. Its own watch over the pipe ends it if this task is dropped.
+async fn start(program: &Path, launch: &Launch) -> Result<Child, String> {
+    let mut spec = serde_json::to_vec(launch).map_err(|error| error.to_string())?;
+    spec.push(b'\n');
+    let failed = |error: std::io::Error| format!("{}: {error}", program.display());
+    let mut child = Command::new(program)
         .arg("watchdog")
-        .arg(spec)
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .process_group(0)
         .spawn()
-        .map_err(|error| format!("{}: {error}", program.display()))
+        .map_err(failed)?;
+    if let Some(input) = &mut child.stdin {
+        input.write_all(&spec).await.map_err(failed)?;
+    }
+    Ok(child)
 }
 
 fn hear(room: &Room, instance: &str, line: &str, reason: &mut String) {

@@ -5,7 +5,7 @@ use crate::host::state::Store;
 fn supervised(script: &str, store: &Store) -> (tempfile::TempDir, Processes) {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("watchdog");
-    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::write(&program, format!("#!/bin/sh\nread -r launch\n{script}\n")).unwrap();
     let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
     std::fs::set_permissions(&program, mode).unwrap();
     let command = CommandSpec {

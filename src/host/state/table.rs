@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::disk::{Change, Disk};
+use super::disk::{Change, Disk, Scope};
 use super::{Entry, Expectation, KeyPage, StateError};
 
 pub(super) struct Table {
@@ -27,12 +27,8 @@ struct Content {
 impl Table {
     /// What is on disk of `scope`.
     pub(super) fn load(scope: &str, quota: u64, disk: &Arc<Disk>) -> Self {
-        let entries = disk.load(scope);
+        let Scope { entries, version } = disk.take(scope);
         let bytes = entries.iter().map(|(key, entry)| weight(key, &entry.value)).sum();
-        // A deleted key may have had the highest version, so what was written last is not known:
-        // leave a gap that no run of writes between two flushes fills.
-        let highest = entries.values().map(|entry| entry.version).max().unwrap_or(0);
-        let version = highest.max(disk.version(scope));
         let content = Content { entries, bytes, quota, version };
         Self { scope: scope.to_owned(), disk: Some(Arc::clone(disk)), content: Mutex::new(content) }
     }

@@ -95,3 +95,24 @@ fn writes_to_an_overlay_are_thrown_away() {
     assert_eq!(&*overlay.get("a").unwrap().unwrap().value, b"2");
     assert_eq!(&*state.get("a").unwrap().unwrap().value, b"1");
 }
+
+#[test]
+fn a_store_that_could_not_be_written_recovers() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    let store = Store::open(&file.join("state.redb"));
+    let state = store.provider(&"edge".parse().unwrap(), 1000);
+    assert!(matches!(state.put("a", b"", Expectation::Anything), Err(StateError::Unavailable(_))));
+    std::fs::remove_file(&file).unwrap();
+    store.flush();
+    state.put("a", b"", Expectation::Anything).unwrap();
+}
+
+#[test]
+fn two_gateways_do_not_share_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    let _first = Store::open(&path);
+    assert!(Store::open(&path).trouble().unwrap().contains("in use by another gateway"));
+}
