@@ -113,11 +113,11 @@ impl App {
         let listen = &config.listen;
         let grace = listen.drain_timeout;
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let sockets = listener::bind(listen.http, threads).map_err(|source| StartError::Listen {
-            address: listen.http,
-            key: "listen.http",
-            source,
-        })?;
+        // The workers' sockets share their port, and would share it with another gateway too.
+        let sockets = TcpListener::bind(listen.http)
+            .map(drop)
+            .and_then(|()| listener::bind(listen.http, threads))
+            .map_err(|source| StartError::Listen { address: listen.http, key: "listen.http", source })?;
         let metrics = listen.metrics.map(metrics_socket).transpose()?;
         std::fs::create_dir_all(state).map_err(|source| StartError::State { path: state.to_owned(), source })?;
         let store = Store::open(&state.join(STATE_FILE));

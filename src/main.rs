@@ -5,10 +5,13 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use wicketgate::app::App;
-use wicketgate::cli::{Cli, Command, EXIT_START, EXIT_USAGE, Serve, logging};
+use wicketgate::cli::{Cli, Command, EXIT_START, EXIT_USAGE, Serve, logging, watchdog_arguments};
 use wicketgate::config::{chain, places};
 
 fn main() -> ExitCode {
+    if let Some(arguments) = watchdog_arguments(std::env::args_os()) {
+        return wicketgate::watchdog::run(arguments);
+    }
     let environment = |name: &str| std::env::var(name).ok();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -27,6 +27,8 @@ pub(super) struct Providers {
     loaded: Vec<Arc<PluginProvider>>,
     processes: Vec<Processes>,
     components: BTreeMap<ProviderName, String>,
+    /// Has the engine whose clock ends calls that run too long.
+    _plugins: Arc<Plugins>,
 }
 
 impl Providers {
@@ -65,7 +67,7 @@ impl Providers {
             return Err(super::StartError::Providers(failed));
         }
         let components = configs.iter().map(|config| (config.name.clone(), config.component.to_string())).collect();
-        Ok(Self { loaded, processes, components })
+        Ok(Self { loaded, processes, components, _plugins: Arc::clone(plugins) })
     }
 
     /// Which of them serves which namespace.

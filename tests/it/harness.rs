@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -29,7 +30,7 @@ pub struct Output(Arc<(Mutex<String>, Condvar)>);
 
 impl Output {
     /// Reads a pipe to its end on a thread of its own, so that the child never waits for us.
-    fn drain(&self, pipe: impl Read + Send + 'static) {
+    fn drain(&self, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
         let output = self.clone();
         std::thread::spawn(move || {
             let mut lines = BufReader::new(pipe);
@@ -39,7 +40,7 @@ impl Output {
                 output.0.1.notify_all();
                 line.clear();
             }
-        });
+        })
     }
 
     /// Everything so far.
@@ -136,6 +137,9 @@ impl GatewayBuilder {
         let path = self.write();
         let mut gateway = Gateway::spawn(&[command, "--config", path.to_str().unwrap()], &[], Arc::clone(&self.folder));
         let status = gateway.wait_for_exit();
+        for reader in gateway.readers.drain(..) {
+            reader.join().unwrap();
+        }
         (status, gateway.output.text())
     }
 }
@@ -144,6 +148,7 @@ impl GatewayBuilder {
 pub struct Gateway {
     child: Child,
     output: Output,
+    readers: Vec<JoinHandle<()>>,
     folder: Arc<TempDir>,
     http: String,
     metrics: String,
@@ -188,9 +193,8 @@ impl Gateway {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = Output::default();
-        output.drain(child.stdout.take().unwrap());
-        output.drain(child.stderr.take().unwrap());
-        Self { child, output, folder, http: String::new(), metrics: String::new() }
+        let readers = vec![output.drain(child.stdout.take().unwrap()), output.drain(child.stderr.take().unwrap())];
+        Self { child, output, readers, folder, http: String::new(), metrics: String::new() }
     }
 
     fn wait_until_it_listens(&mut self) {

@@ -50,8 +50,8 @@ class Function:
         self.ready_after_polls = fields.get("ready_after_polls", 0)
         self.ready_after_ms = fields.get("ready_after_ms", 0)
         self.run = fields.get("run", "echo")
-        self.polls_left = 0
-        self.ready_at = 0.0
+        self.polls_left = self.ready_after_polls
+        self.ready_at = time.monotonic() + self.ready_after_ms / 1000
 
     def scale(self, count):
         self.replicas = count
