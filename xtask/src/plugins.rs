@@ -62,7 +62,12 @@ fn test_guests(toolchain: &Toolchain, output: &Path) -> Task {
         let package = format!("wicketgate-guest-{name}");
         let component = output.join(format!("{name}.wasm"));
         if guest.join("wasip2").is_file() {
-            self::toolchain(WASIP2)?;
+            if let Err(missing) = self::toolchain(WASIP2) {
+                // A machine with Debian's compiler only: the guest's tests then say that they did not run.
+                step(&format!("SKIPPED: the guest {name}: {missing}"));
+                let _absent = fs::remove_file(&component);
+                continue;
+            }
             compile(&Toolchain::Rustup, &guest.join("Cargo.toml"), WASIP2, &[&package])?;
             write_if_changed(&component, &read(&module(WASIP2, &package))?)?;
         } else {

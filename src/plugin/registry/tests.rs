@@ -1,5 +1,7 @@
 //! Good and hostile guests (`tests/fixtures/*.wat`) against the whole host, without a platform.
 
+mod guests;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,7 +16,7 @@
 //! | `all` | everything above |
 //! | `nothing` | nothing: the guest only answers |
 //!
-//! `extra` has a line for each attempt: its name, and `done` or what refused it. `set-replicas`
+//! `labels` has an entry for each attempt: its name, and `done` or what refused it. `set-replicas`
 //! panics, for the tests of traps.
 #![cfg(all(target_os = "wasi", target_env = "p2"))]
 #![expect(unsafe_code, reason = "generated: exports have fixed symbol names")]
@@ -81,10 +81,10 @@ impl Guest for Sockets {
             min_replicas: None,
             max_replicas: None,
             scaling_factor: None,
-            labels: Vec::new(),
+            labels: tried.into_iter().map(|(name, outcome)| (name, say(outcome))).collect(),
             annotations: Vec::new(),
             version: None,
-            extra: tried.into_iter().map(|(name, outcome)| (name, say(outcome))).collect(),
+            extra: Vec::new(),
         })
     }
 
