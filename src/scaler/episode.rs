@@ -226,7 +226,6 @@ impl Episode {
             // Another writer was faster, which is all we wanted: look at what they left.
             Err(error) if error.cause == Cause::Platform(ErrorKind::Conflict) => {
                 self.last = Some(self.provider_failed(error));
-                self.trusts_watch = false;
                 Step::Wait(self.polls.next(asked))
             }
             Err(error) => self.failed(error, |episode| &mut episode.acting),

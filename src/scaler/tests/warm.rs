@@ -149,6 +149,21 @@ async fn an_answer_under_way_when_an_endpoint_refused_does_not_bring_it_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_under_way_when_an_admin_wrote_is_worth_nothing() {
+    let world = warm().await;
+    world.provider.script().delay = ms(100);
+    sleep(ms(320)).await;
+    assert!(world.scaler.warm(&function("figlet")).is_some());
+    sleep(ms(50)).await;
+    assert_eq!(world.provider.gets(), 2, "a refresh is under way");
+    world.provider.set("figlet", 0, 0);
+    world.scaler.invalidate(&function("figlet"));
+    sleep(ms(60)).await;
+    world.scaler.ready(&function("figlet")).await.unwrap();
+    assert_eq!(world.provider.script().wishes, [1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_function_that_was_scaled_to_zero_or_deleted_is_noticed_by_the_refresh() {
     let world = warm().await;
     world.provider.set("figlet", 0, 0);

@@ -104,6 +104,20 @@ async fn when_the_watch_fails_polling_is_back_and_ends_when_it_recovers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_watch_vouched_for_ages_from_the_moment_it_ended() {
+    let world = watched().await;
+    world.warmed("figlet").await;
+    sleep(60 * SECOND).await;
+    world.provider.script().delay = 3600 * SECOND;
+    world.provider.happens(Err(unavailable()));
+    world.provider.script().interfaces = vec![Interface::Endpoints];
+    sleep(ms(5)).await;
+    assert!(world.metric(UNHEALTHY));
+    let (hits, _) = world.load("figlet", 20 * SECOND, ms(100)).await;
+    assert_eq!(hits, 100, "stale-ttl");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_expired_cursor_begins_a_new_snapshot_at_once() {
     let world = watched().await;
     world.provider.happens(Err(QueryError::platform(ErrorKind::CursorExpired, "too old")));
