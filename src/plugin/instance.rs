@@ -102,10 +102,10 @@ impl Instance {
         wall: Duration,
     ) -> Result<Box<Self>, NoInstance> {
         let shared = &plugin.shared;
-        let cpu = Arc::new(CpuMeter::new(shared.tick, shared.limits.cpu_time));
+        let cpu = Arc::new(CpuMeter::new(shared.engine.tick(), shared.limits.cpu_time));
         let log = Arc::new(GuestLog::new(shared.name.clone(), &shared.limits, shared.metrics.log_dropped.clone()));
         let state = HostState::new(Arc::clone(shared), Arc::clone(&log), stage);
-        let mut store = Store::new(&shared.engine, state);
+        let mut store = Store::new(shared.engine.wasmtime(), state);
         store.limiter(|state| &mut state.memory);
         store.set_max_component_handles(shared.limits.handles as usize);
         let meter = Arc::clone(&cpu);

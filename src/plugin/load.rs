@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::OnceCell;
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -48,8 +48,8 @@ pub struct HostParts {
 
 /// What all instances of a generation share.
 pub(super) struct Shared {
-    pub(super) engine: wasmtime::Engine,
-    pub(super) tick: Duration,
+    /// Keeps the engine's clock ticking for as long as a plugin can run.
+    pub(super) engine: Arc<Engine>,
     pub(super) name: ProviderName,
     pub(super) limits: Limits,
     pub(super) config: serde_json::Value,
@@ -186,8 +186,7 @@ impl Plugins {
         tracing::debug!(%provider, "linked");
 
         let shared = Arc::new(Shared {
-            engine: self.engine.wasmtime().clone(),
-            tick: self.engine.tick(),
+            engine: Arc::clone(&self.engine),
             name: provider.clone(),
             limits: config.limits.clone(),
             config: config.config.clone(),

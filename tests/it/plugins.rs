@@ -141,7 +141,7 @@ fn a_component_that_is_no_plugin_is_refused_with_a_reason() {
     for (name, reason) in [
         ("no-service-query", "service-query"),
         ("missing-function", "set-replicas"),
-        ("wrong-type", "get-replicas"),
+        ("wrong-type", "service-query"),
         ("unknown-import", "import"),
         ("wants-processes", "processes"),
     ] {

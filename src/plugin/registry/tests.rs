@@ -233,6 +233,14 @@ async fn a_call_that_finds_no_turn_is_busy_and_one_that_is_dropped_gives_its_tur
 }
 
 #[tokio::test]
+async fn the_clock_ticks_for_as_long_as_a_plugin_can_run() {
+    let bench = Bench::new();
+    let provider = bench.provider("endless-loop", limits()).await;
+    drop(bench);
+    assert_eq!(fault_of(&provider).await, PluginFault::Budget(Budget::Cpu));
+}
+
+#[tokio::test]
 async fn an_endless_loop_lets_others_on_its_thread_go_on() {
     let bench = Bench::new();
     let looping = bench.provider("endless-loop", Limits { cpu_time: Duration::from_millis(200), ..limits() }).await;
