@@ -16,7 +16,13 @@ memory = "lots"
 connect = "ftp://example"
 [provider.two]
 component = "missing.wasm"
-namespaces = ["dev"]
+namespaces = ["stage"]
+[provider.three]
+component = "builtin:faas-provider"
+namespaces = ["prod"]
+[provider.four]
+component = "builtin:faas-provider"
+namespaces = ["prod"]
 "#;
 
 #[test]

@@ -29,6 +29,8 @@ impl Target {
         }
         let platform = Platform::start();
         let gateway = gateway(&platform, config);
+        // What the gateway asks by itself at its start is no case's business.
+        platform.wait_for(1, "GET", "/system/info");
         Self { address: gateway.address().to_owned(), platform, gateway: Some(gateway) }
     }
 

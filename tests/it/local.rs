@@ -72,6 +72,9 @@ fn a_killed_function_process_is_replaced() {
             // It may have ended with the one before it.
             let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
+        for (pid, line) in &before {
+            wait_until(&format!("{line} is dead"), || !lives(*pid));
+        }
         counts(&gateway);
         wait_until("a process comes back by itself", || !gateway.descendants().is_empty());
     }
