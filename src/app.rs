@@ -9,6 +9,7 @@ mod workers;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,7 +120,12 @@ impl App {
             .and_then(|()| listener::bind(listen.http, threads))
             .map_err(|source| StartError::Listen { address: listen.http, key: "listen.http", source })?;
         let metrics = listen.metrics.map(metrics_socket).transpose()?;
-        std::fs::create_dir_all(state).map_err(|source| StartError::State { path: state.to_owned(), source })?;
+        // What plugins keep is nobody else's business.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(state)
+            .map_err(|source| StartError::State { path: state.to_owned(), source })?;
         let store = Store::open(&state.join(STATE_FILE));
         let socket = match &listen.admin {
             AdminSocket::Off => None,
