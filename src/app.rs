@@ -113,7 +113,7 @@ impl App {
 
         let listen = &config.listen;
         let grace = listen.drain_timeout;
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = listen.workers.or_else(|| Some(std::thread::available_parallelism().ok()?.get())).unwrap_or(1);
         // The workers' sockets share their port, and would share it with another gateway too.
         let sockets = TcpListener::bind(listen.http)
             .map(drop)

@@ -32,6 +32,8 @@ pub struct Listen {
     pub metrics: Option<SocketAddr>,
     /// `admin`: the operator's socket. Default [`AdminSocket::Beside`].
     pub admin: AdminSocket,
+    /// `workers`: threads that forward. Default: one a core, 1 to 1024.
+    pub workers: Option<usize>,
     /// `drain-timeout`: how long requests may go on after a first SIGTERM or SIGINT. Default
     /// [`GRACE`], 0 to 1 h.
     pub drain_timeout: Duration,
@@ -115,7 +117,7 @@ fn listen(section: &Section<'_>) -> Listen {
         section.problem_at("metrics", "is the same as http; metrics need a port of their own, or \"off\"");
     }
     let drain_timeout = section.duration("drain-timeout", GRACE, Duration::ZERO..=Duration::from_secs(3600));
-    Listen { http, metrics, admin, drain_timeout }
+    Listen { http, metrics, admin, workers: section.count_if("workers", 1..=1024), drain_timeout }
 }
 
 /// `auth` and `[admin]`: who may call `/system/*`, and how much.

@@ -214,3 +214,31 @@ fn what_may_be_a_secret_is_never_shown() {
     assert!(all.len() >= 3, "{all:#?}");
     assert!(!all.join("\n").contains("hunter2"), "{all:#?}");
 }
+
+/// Every key that the reader looks for, by its pattern.
+fn accepted_keys() -> BTreeSet<String> {
+    let text = format!(
+        "{LOCAL}[provider.local.command.c]\ncommand = \"a\"\n\
+         [provider.local.grant.g]\nconnect = \"http://a\"\nallow = [{{ method = \"GET\", path = \"/\" }}]\n"
+    );
+    let (_, problems, mut keys) = read(&text, "test", Path::new("/nowhere"), &BUILTINS);
+    assert_eq!(problems, []);
+    // A text or a table: the table's keys are looked for only where there is no text.
+    let (_, _, more) = read("auth = \"none\"\n", "test", Path::new("/"), &BUILTINS);
+    keys.extend(more);
+    keys
+}
+
+#[test]
+fn every_accepted_key_is_documented_and_every_documented_key_is_accepted() {
+    let page = include_str!("../../docs/configuration.md");
+    let tables = page.split("\n## OpenFaaS").next().unwrap();
+    let documented: BTreeSet<String> = tables
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(key, _)| key.to_owned())
+        .collect();
+    let accepted = accepted_keys();
+    assert_eq!(accepted.difference(&documented).collect::<Vec<_>>(), Vec::<&String>::new(), "not documented");
+    assert_eq!(documented.difference(&accepted).collect::<Vec<_>>(), Vec::<&String>::new(), "not accepted");
+}
