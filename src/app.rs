@@ -24,7 +24,7 @@ use crate::metrics::Registry;
 use crate::plugin::{EngineError, Plugins};
 use crate::provider::Directory;
 use crate::scaler::Scaler;
-use crate::shutdown::{self, Drain, Trigger};
+use crate::shutdown::{self, Drain, Outcome, Trigger};
 use providers::{ProviderFailed, Providers};
 
 /// The name of the database in the state directory.
@@ -49,14 +49,6 @@ pub enum StartError {
         address: SocketAddr,
         /// The key that names it.
         key: &'static str,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The state directory cannot be made.
-    #[error("the state directory {path} cannot be made; choose another as state.directory")]
-    State {
-        /// Which one.
-        path: PathBuf,
         /// What the system says.
         source: std::io::Error,
     },
@@ -120,17 +112,16 @@ impl App {
             .and_then(|()| listener::bind(listen.http, threads))
             .map_err(|source| StartError::Listen { address: listen.http, key: "listen.http", source })?;
         let metrics = listen.metrics.map(metrics_socket).transpose()?;
-        // What plugins keep is nobody else's business.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(state)
-            .map_err(|source| StartError::State { path: state.to_owned(), source })?;
+        // What plugins keep is nobody else's business. A disk that is full or read-only is no reason to
+        // leave functions unserved.
+        let kept = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state).inspect_err(|error| {
+            tracing::warn!(directory = %state.display(), %error, "no state directory: nothing is kept over a restart");
+        });
         let store = Store::open(&state.join(STATE_FILE));
         let socket = match &listen.admin {
             AdminSocket::Off => None,
             AdminSocket::At(path) => Some(path.clone()),
-            AdminSocket::Beside => Some(state.join(SOCKET_FILE)),
+            AdminSocket::Beside => kept.is_ok().then(|| state.join(SOCKET_FILE)),
         };
         let socket = socket.map(|path| Socket::bind(&path).map(|socket| (socket, path))).transpose()?;
 
@@ -220,7 +211,15 @@ impl App {
             // It ends with the drain, and takes its file with it.
             let _ended = control.block_on(task);
         }
-        control.block_on(providers.stop());
+        if !matches!(outcome, Outcome::SecondSignal(_)) {
+            control.block_on(async {
+                tokio::select! {
+                    () = providers.stop() => {}
+                    () = shutdown::signal() => tracing::warn!("a second signal: processes are cut"),
+                }
+            });
+        }
+        // Processes that are left end with this one: their watchdogs see to that.
         self.store.flush();
         control.shutdown_timeout(LEFT_OVER);
         Ok(())

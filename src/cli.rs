@@ -135,9 +135,10 @@ impl Check {
     ) -> Result<io::Result<()>, ConfigError> {
         let source = Source::choose(self.config.as_deref(), environment);
         if self.print {
-            let text = source.text()?;
+            // Printed even with mistakes in it: they are told by line.
+            let printed = write!(out, "{}", source.text()?);
             source.read()?;
-            return Ok(write!(out, "{text}"));
+            return Ok(printed);
         }
         let config = source.read()?;
         Ok(report(&config, out))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{Notify, watch};
 
 /// The default of the time between the first signal and the cut.
@@ -58,6 +58,16 @@ pub fn channel() -> (Trigger, Drain) {
     (Trigger(Arc::clone(&shared)), Drain(shared))
 }
 
+/// Waits for the next SIGTERM or SIGINT; for ever if they cannot be listened for.
+pub async fn signal() {
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt()].map(unix::signal);
+    let [Ok(mut terminate), Ok(mut interrupt)] = kinds else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
 impl Trigger {
     /// Begins the drain: [`Drain::draining`] answers from now on.
     pub fn drain(&self) {
@@ -98,8 +108,8 @@ impl Trigger {
     /// # Errors
     /// The signals cannot be listened for.
     pub async fn on_signals(&self, grace: Duration) -> std::io::Result<Outcome> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = unix::signal(SignalKind::terminate())?;
+        let mut interrupt = unix::signal(SignalKind::interrupt())?;
         tokio::select! {
             _ = terminate.recv() => tracing::info!(?grace, "SIGTERM: draining"),
             _ = interrupt.recv() => tracing::info!(?grace, "SIGINT: draining"),

@@ -21,7 +21,7 @@ Every key of the file is explained in docs/configuration.md.
 
 Exit status:
   0   ended as asked
-  1   could not start, or a signal came twice
+  1   could not start
   64  the command line or the configuration has a mistake";
 
 pub(super) const SERVE: &str = "\

@@ -36,7 +36,12 @@ impl Source {
         match self {
             Self::File(path) => Config::from_file(path, &builtins),
             Self::Environment(translation) => {
-                let mut config = Config::from_toml(&translation.toml, "OpenFaaS's environment", &here, &builtins)?;
+                let mut config = Config::from_toml(
+                    &translation.toml,
+                    "OpenFaaS's environment (`wicketgate check --print`)",
+                    &here,
+                    &builtins,
+                )?;
                 config.warnings.extend(translation.warnings.iter().cloned());
                 Ok(config)
             }
