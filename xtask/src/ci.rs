@@ -21,6 +21,7 @@ pub(crate) fn run_all() -> Task {
     plugins::build(false)?;
     step("lints");
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    guest_lints()?;
     step("documentation");
     run(cargo_command()
         .args([
@@ -36,6 +37,19 @@ pub(crate) fn run_all() -> Task {
         .env("RUSTDOCFLAGS", "-D warnings"))?;
     licences()?;
     aarch64()
+}
+
+/// What exists only on wasm32 and is therefore not part of the lints above.
+fn guest_lints() -> Task {
+    if !plugins::has_library(plugins::TARGET) {
+        step("lints of the plugins: NOT CHECKED: Debian's compiler has no clippy for its library");
+        return Ok(());
+    }
+    step("lints of the plugins");
+    let packages = ["wicketgate-sdk", "wicketgate-plugin-faas-provider", "wicketgate-plugin-local"];
+    let mut clippy = cargo_command();
+    clippy.args(["clippy", "--target", plugins::TARGET, "--target-dir"]).arg(plugins::guests());
+    run(clippy.args(packages.iter().flat_map(|package| ["--package", package])).args(["--", "-D", "warnings"]))
 }
 
 fn licences() -> Task {

@@ -79,3 +79,22 @@ fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_hangs_is_stopped() {
+        let error = attempt(Command::new("sleep").arg("600"), Duration::from_millis(100)).unwrap_err();
+        assert_eq!(error, "sleep 600 did not end within 0 s");
+    }
+
+    #[test]
+    fn a_program_that_fails_is_quoted() {
+        let error = attempt(Command::new("sh").args(["-c", "echo broken >&2; exit 3"]), Duration::from_secs(60));
+        assert!(error.unwrap_err().ends_with("exit status: 3: broken"));
+        let error = attempt(&mut Command::new("no-such-program-here"), Duration::from_secs(60)).unwrap_err();
+        assert!(error.starts_with("no-such-program-here: "), "{error}");
+    }
+}

@@ -13,7 +13,7 @@ const BUNDLED: [(&str, &str); 2] =
     [("wicketgate-plugin-faas-provider", "faas-provider"), ("wicketgate-plugin-local", "local")];
 
 /// The target of guests that are componentized here, so that they import exactly what they use.
-const TARGET: &str = "wasm32-unknown-unknown";
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The target of a guest that is built the way a third party does it: without the SDK.
 const WASIP2: &str = "wasm32-wasip2";
@@ -84,7 +84,8 @@ fn module(target: &str, package: &str) -> PathBuf {
     guests().join(target).join("plugin").join(format!("{}.wasm", package.replace('-', "_")))
 }
 
-fn guests() -> PathBuf {
+/// The folder that guests are built in.
+pub(crate) fn guests() -> PathBuf {
     target().join("guests")
 }
 
@@ -156,7 +157,7 @@ fn toolchain(target: &str) -> Result<Toolchain, String> {
 }
 
 /// Whether the compiler in use has the standard library of `target`.
-fn has_library(target: &str) -> bool {
+pub(crate) fn has_library(target: &str) -> bool {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let printed =
         Command::new(rustc).args(["--print", "target-libdir", "--target", target]).current_dir(root()).output();

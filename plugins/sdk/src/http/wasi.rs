@@ -41,7 +41,8 @@ pub(crate) fn exchange(request: Request) -> Result<Head<Body>, Failure> {
     if !request.body.is_empty() {
         headers.push(("content-length".to_owned(), request.body.len().to_string().into_bytes()));
     }
-    let headers = Fields::from_list(&headers).map_err(|_| misuse("a header field that cannot be sent"))?;
+    let headers = Fields::from_list(&headers)
+        .map_err(|error| misuse(&format!("a header field that cannot be sent ({error})")))?;
     let outgoing = OutgoingRequest::new(headers);
     address(&outgoing, request.method, &request.url)?;
     let options = RequestOptions::new();
