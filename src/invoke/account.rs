@@ -103,10 +103,12 @@ impl Counted {
     }
 }
 
+type Function = (FunctionRef, Arc<Counted>);
+
 /// The functions that a worker has seen, by the name in the path.
 pub(super) struct Known {
     metrics: Metrics,
-    by_name: Mutex<HashMap<Box<str>, (FunctionRef, Arc<Counted>)>>,
+    by_name: Mutex<HashMap<Box<str>, Function>>,
     others: Arc<Counted>,
 }
 

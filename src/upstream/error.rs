@@ -96,8 +96,15 @@ impl Error {
             Self::Broken(error) => {
                 error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_reset(error)
             }
-            _unsent if self.is_unsent() => true,
-            _timeout => false,
+            Self::ResponseTimeout(_) => false,
+            Self::InvalidAuthority(_)
+            | Self::Resolve { .. }
+            | Self::NoAddress(_)
+            | Self::AddressDenied { .. }
+            | Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Tls { .. }
+            | Self::Unsent(_) => true,
         }
     }
 }
