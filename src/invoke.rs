@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use account::{Account, Known, Metrics};
 pub use account::{CLIENT_LEFT, FUNCTIONS_COUNTED};
@@ -16,6 +17,7 @@ pub use body::{Body, BodyError};
 use crate::forward::{self, Forward, Outbound, Peer, ResponseBody};
 use crate::metrics::Registry;
 use crate::name::{FunctionRef, Namespace};
+use crate::query::Fault;
 use crate::respond::{self, CALL_ID, CallId, Problem};
 use crate::router::{self, Route};
 use crate::scaler::{Ready, Scaler};
@@ -104,7 +106,20 @@ impl Invoke {
         // A cheap clone, so that the route may borrow from it while the request is changed.
         let uri = request.uri().clone();
         let answer = match router::route(uri.path()) {
-            Route::Function { name, rest } => self.invoke(&name, uri.path().len() - rest.len(), request, peer).await,
+            Route::Function { name, rest } => {
+                let rest_at = uri.path().len() - rest.len();
+                let method = request.method().clone();
+                let began = tracing::enabled!(target: "wicketgate::access", tracing::Level::DEBUG).then(Instant::now);
+                let response = self.invoke(&name, rest_at, request, peer).await;
+                let Some(began) = began else { return Ok(response) };
+                let (status, call_id) = (response.status().as_u16(), response.headers().get(CALL_ID));
+                // One line for each invocation, for whoever asks for it: `log = "info,wicketgate::access=debug"`.
+                tracing::debug!(
+                    target: "wicketgate::access", %method, path = uri.path(), status, call_id = ?call_id,
+                    peer = %peer.address, seconds = began.elapsed().as_secs_f64(), "invoked"
+                );
+                response
+            }
             Route::Admin => return Err(request),
             Route::Moved(path) => respond::moved(&path, uri.query()).map(Body::from),
             Route::Refused(refused) => self.refuse(&Problem::of_path(&refused), &CallId::of(request.headers())),
@@ -148,7 +163,6 @@ impl Invoke {
         let mut response = match forwarded {
             Ok(response) => {
                 account.answered(response.status());
-                tracing::debug!(target: "wicketgate::access", %call_id, %function, status = response.status().as_u16());
                 response.map(|body| Body::function(body, account))
             }
             Err(problem) => {
@@ -204,8 +218,14 @@ impl Invoke {
         if let Some(ready) = self.scaler.warm(function) {
             return Ok(ready);
         }
-        self.scaler.ready(function).await.map_err(|error| {
-            tracing::warn!(%call_id, %function, error = %chain(&error), "no instance");
+        // Rare and large: boxed, so that the future of a warm request stays small.
+        Box::pin(self.scaler.ready(function)).await.map_err(|error| {
+            if error.fault() == Fault::Caller {
+                // Anybody can ask for what does not exist, and must not fill the log by it.
+                tracing::debug!(%call_id, %function, error = %chain(&error), "no such function");
+            } else {
+                tracing::warn!(%call_id, %function, error = %chain(&error), "no instance");
+            }
             Problem::of_scaling(&error, function)
         })
     }

@@ -7,6 +7,7 @@
 mod connection;
 mod gateway;
 mod service;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,9 @@ use crate::shutdown::Drain;
 /// The default of [`Config::header_timeout`].
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The default of [`Config::write_timeout`].
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The default of [`Config::header_bytes`].
 pub const HEADER_BYTES: usize = 64 << 10;
 
@@ -48,9 +52,12 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_
 /// The bounds of the listener. The keys are of the `listen` table, in kebab-case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// `header-timeout`: how long a connection may wait for the next request, its head included;
-    /// then it is closed. Default [`HEADER_TIMEOUT`], 1 s to 24 h.
+    /// `header-timeout`: how long a connection may be without a new request, the time to send its head
+    /// included; then it is closed, after at most twice this time, when what is under way is finished. Default [`HEADER_TIMEOUT`], 1 s to 24 h.
     pub header_timeout: Duration,
+    /// `write-timeout`: how long a client may take nothing of what it is sent; then its connection is
+    /// closed. Default [`WRITE_TIMEOUT`], 1 s to 24 h.
+    pub write_timeout: Duration,
     /// `header-bytes`: the most bytes of a request's line and header fields; more get 431. Default
     /// [`HEADER_BYTES`], 8 KiB to 1 MiB.
     pub header_bytes: usize,
@@ -64,7 +71,13 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { header_timeout: HEADER_TIMEOUT, header_bytes: HEADER_BYTES, connections: CONNECTIONS, streams: STREAMS }
+        Self {
+            header_timeout: HEADER_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
+            header_bytes: HEADER_BYTES,
+            connections: CONNECTIONS,
+            streams: STREAMS,
+        }
     }
 }
 

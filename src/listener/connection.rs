@@ -14,7 +14,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
+use super::stream::Stream;
 use super::{Config, Listener, Peer, Service};
 use crate::shutdown::Hold;
 
@@ -58,6 +60,7 @@ async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Pee
         tracing::debug!(%error, "connection gone before it was served");
         return;
     }
+    let stream = Stream::new(stream, listener.config.write_timeout);
     let limit = listener.config.header_bytes;
     let address = peer.address;
     let has_asked = Arc::new(AtomicBool::new(false));
@@ -79,23 +82,28 @@ async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Pee
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), answer));
     let mut draining = pin!(listener.drain.draining());
     let mut ended = pin!(listener.drain.ended());
-    // hyper's own timeout begins only when it knows which HTTP is spoken, so that a client that says
-    // nothing would stay for ever.
-    let mut first = pin!(tokio::time::sleep(listener.config.header_timeout));
+    // One timer for the whole connection: hyper's own would be set anew for each request, and begins
+    // only when it knows which HTTP is spoken, so that a client that says nothing would stay for ever.
+    let period = listener.config.header_timeout;
+    let mut idle = pin!(tokio::time::sleep(period));
     let mut is_first = true;
     let mut is_draining = false;
     let served = loop {
         tokio::select! {
             served = connection.as_mut() => break served,
+            () = idle.as_mut() => {
+                match (has_asked.swap(false, Ordering::Relaxed), is_first) {
+                    // Nothing was asked yet: there is nobody to be graceful to.
+                    (false, true) => return,
+                    // No new request within a whole period. Those under way are finished first.
+                    (false, false) => connection.as_mut().graceful_shutdown(),
+                    (true, _) => is_first = false,
+                }
+                idle.as_mut().reset(Instant::now() + period);
+            }
             () = draining.as_mut(), if !is_draining => {
                 is_draining = true;
                 connection.as_mut().graceful_shutdown();
-            }
-            () = first.as_mut(), if is_first => {
-                if !has_asked.load(Ordering::Relaxed) {
-                    return;
-                }
-                is_first = false;
             }
             () = ended.as_mut() => return,
         }
@@ -108,11 +116,7 @@ async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Pee
 
 fn builder(config: &Config) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout)
-        .max_buf_size((config.header_bytes * BUFFER_FACTOR).max(BUFFER_BYTES_MIN));
+    builder.http1().header_read_timeout(None).max_buf_size((config.header_bytes * BUFFER_FACTOR).max(BUFFER_BYTES_MIN));
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -21,7 +21,7 @@ use crate::shutdown::{self, Drain, Outcome, Trigger};
 /// What fails a test that would wait for ever.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Answers by path: `/wait` waits to be let go, `/panic` panics, everything else is echoed.
+/// Answers by path: `/wait` waits to be let go, `/panic` panics, `/large` is 64 MiB, everything else is echoed.
 #[derive(Clone, Default)]
 struct Echo {
     arrived: Arc<Notify>,
@@ -38,6 +38,7 @@ impl Service for Echo {
                 self.go.notified().await;
                 Response::new(Full::from("let go"))
             }
+            "/large" => Response::new(Full::from(vec![b'x'; 64 << 20])),
             "/panic" => panic!("as asked"),
             "/peer" => Response::new(Full::from(peer.address.to_string())),
             _echo => Response::new(Full::from(request.into_body().collect().await.unwrap().to_bytes())),
@@ -93,7 +94,7 @@ impl Served {
 async fn rest_of(stream: &mut TcpStream) -> String {
     let mut read = Vec::new();
     let ended = tokio::time::timeout(SOON, stream.read_to_end(&mut read)).await;
-    assert!(ended.is_ok(), "not closed after: {}", String::from_utf8_lossy(&read));
+    assert!(ended.is_ok(), "not closed after {} bytes", read.len());
     String::from_utf8_lossy(&read).into_owned()
 }
 
@@ -164,6 +165,21 @@ async fn a_client_that_does_not_finish_its_header_is_cut() {
     assert_eq!(served.say("").await, "");
     let answer = served.say("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello").await;
     assert!(answer.ends_with("hello"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_cut() {
+    let served = serve(Config { write_timeout: Duration::from_millis(50), ..Config::default() });
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let closed = async {
+        while !(served.metric("wicketgate_connections_total 1") && served.metric("wicketgate_connections_open 0")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, closed).await.unwrap();
+    let taken = rest_of(&mut stream).await.len();
+    assert!(taken < 64 << 20, "{taken} bytes were sent to nobody");
 }
 
 #[tokio::test]

@@ -126,15 +126,23 @@ where
         mut request: Request<B>,
         timeouts: Timeouts,
     ) -> Result<Response<Body<B>>, SendError<B>> {
-        while let Some(sender) = self.0.take(target) {
+        let mut is_new = false;
+        loop {
+            let sender = match self.0.take(target) {
+                Some(sender) => sender,
+                None => {
+                    is_new = true;
+                    // Rare and large: boxed, so that the future of a request over a kept connection stays small.
+                    match Box::pin(self.open(target, timeouts.connect)).await {
+                        Ok(sender) => sender,
+                        Err(error) => return Err(SendError { error, request: Some(Box::new(request)) }),
+                    }
+                }
+            };
             match self.exchange(target, sender, request, timeouts.response).await {
-                Err(SendError { error: Error::Unsent(_), request: Some(unsent) }) => request = *unsent,
+                Err(SendError { error: Error::Unsent(_), request: Some(unsent) }) if !is_new => request = *unsent,
                 answer => return answer,
             }
-        }
-        match self.open(target, timeouts.connect).await {
-            Ok(sender) => self.exchange(target, sender, request, timeouts.response).await,
-            Err(error) => Err(SendError { error, request: Some(Box::new(request)) }),
         }
     }
 
