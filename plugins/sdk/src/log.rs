@@ -39,3 +39,21 @@ macro_rules! warn { ($($line:tt)+) => { $crate::log!($crate::log::Level::Warn, $
 /// A line for the operator, who has to act.
 #[macro_export]
 macro_rules! error { ($($line:tt)+) => { $crate::log!($crate::log::Level::Error, $($line)+) }; }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::Level;
+    use crate::testing::take_lines;
+
+    #[test]
+    fn a_line_has_its_text_and_its_facts() {
+        let name = "figlet";
+        crate::info!("scaled {name}, {} more", 2; count = 3, by = "hand");
+        crate::warn!("plain");
+        let lines = take_lines();
+        assert_eq!((lines[0].level, lines[0].message.as_str()), (Level::Info, "scaled figlet, 2 more"));
+        let facts = [("count".to_owned(), "3".to_owned()), ("by".to_owned(), "hand".to_owned())];
+        assert_eq!(lines[0].fields, facts);
+        assert_eq!((lines[1].level, lines[1].fields.len()), (Level::Warn, 0));
+    }
+}

@@ -82,3 +82,32 @@ impl From<StateError> for ProviderError {
         }
     }
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn a_write_that_expected_another_version_is_a_conflict() {
+        let first = put_json("key", &1, Expectation::Absent).unwrap();
+        let second = put_json("key", &2, Expectation::Version(first)).unwrap();
+        assert_eq!(get_json::<u8>("key").unwrap(), Some((2, second)));
+        let late = put_json("key", &3, Expectation::Version(first)).unwrap_err();
+        assert_eq!(late.kind, ErrorKind::Conflict);
+        assert_eq!(get_json::<String>("key").unwrap_err().kind, ErrorKind::Internal);
+    }
+
+    #[test]
+    fn a_list_goes_through_all_pages() {
+        let count = usize::try_from(PAGE).unwrap() * 2 + 1;
+        for index in 0..count {
+            put(&format!("many/{index:05}"), b"", Expectation::Anything).unwrap();
+        }
+        put("other", b"", Expectation::Anything).unwrap();
+        let keys = list("many/").unwrap();
+        assert_eq!((keys.len(), keys.first().map(String::as_str)), (count, Some("many/00000")));
+        delete("other", Expectation::Anything).unwrap();
+        assert!(list("other").unwrap().is_empty());
+    }
+}
