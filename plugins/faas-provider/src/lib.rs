@@ -18,7 +18,8 @@ mod logs;
 mod namespaces;
 mod page;
 mod secrets;
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
 mod tests;
 mod wire;
 

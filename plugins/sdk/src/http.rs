@@ -11,7 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{ErrorKind, ProviderError, Result};
 
 mod encode;
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
 mod tests;
 #[cfg(target_arch = "wasm32")]
 mod wasi;

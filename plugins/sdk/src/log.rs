@@ -40,7 +40,8 @@ macro_rules! warn { ($($line:tt)+) => { $crate::log!($crate::log::Level::Warn, $
 #[macro_export]
 macro_rules! error { ($($line:tt)+) => { $crate::log!($crate::log::Level::Error, $($line)+) }; }
 
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
 mod tests {
     use super::Level;
     use crate::testing::take_lines;
