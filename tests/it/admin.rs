@@ -271,3 +271,17 @@ fn a_log_stream_that_its_client_leaves_is_ended() {
         next.head().0 == 200
     });
 }
+
+#[test]
+fn what_a_grant_does_not_allow_never_reaches_the_platform() {
+    let platform = Platform::start();
+    platform.function(json!({ "name": "figlet" }));
+    let config = faas_provider(&platform, "", "").replace("\"faas-provider\"\n", "\"faas-provider-scale-only\"\n");
+    assert!(config.contains("scale-only"), "{config}");
+    let gateway = GatewayBuilder::new(&config).start();
+    let reply = gateway.post("/system/functions", r#"{"service":"figlet","image":"evil"}"#);
+    assert_eq!(reply.code(502), "platform_denied");
+    assert_eq!(platform.count("POST", "/system/functions"), 0);
+    // What scaling needs is still open.
+    assert_eq!(gateway.get("/function/figlet").status, 200);
+}

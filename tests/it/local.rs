@@ -13,6 +13,8 @@ allow = ["127.0.0.0/8"]
 command = ["wc", "-w"]
 [provider.local.command.env]
 command = ["env"]
+[provider.local.command.chatty]
+command = ["sh", "-c", "echo this goes to the log >&2; cat"]
 [provider.local.command.fail]
 command = ["sh", "-c", "cat; exit 3"]
 "#;
@@ -164,4 +166,19 @@ fn a_deployed_function_survives_a_restart() {
     assert!(gateway.wait_for_exit().success());
     gateway.restart();
     assert_eq!(gateway.post("/function/words", SENTENCE).text().trim(), "4");
+}
+
+#[test]
+fn what_a_command_says_on_its_standard_error_is_in_its_log() {
+    let gateway = Gateway::with(LOCAL);
+    assert_eq!(gateway.post("/function/chatty", "hello").text(), "hello");
+    wait_until("the line is in the log", || {
+        let reply = gateway.get("/system/logs?name=chatty");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let mut lines =
+            reply.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<serde_json::Value>>();
+        lines
+            .retain(|line| line["text"].as_str().unwrap().contains("this goes to the log") && line["name"] == "chatty");
+        !lines.is_empty()
+    });
 }

@@ -78,17 +78,17 @@ fn a_warm_function_is_served_while_its_platform_says_nothing() {
 }
 
 #[test]
-fn a_hundred_callers_of_one_cold_function_cause_one_scale_request() {
+fn five_hundred_callers_of_one_cold_function_cause_one_scale_request() {
     let platform = Platform::start();
     platform.function(json!({ "name": "figlet", "replicas": 0, "ready_after_polls": 5 }));
     let gateway = gateway(&platform, "");
     std::thread::scope(|scope| {
-        for _ in 0..100 {
+        for _ in 0..500 {
             scope.spawn(|| assert_eq!(gateway.get("/function/figlet").status, 200));
         }
     });
     assert_eq!(platform.count("POST", SCALE), 1);
-    assert_eq!(platform.count("GET", "/function/figlet"), 100);
+    assert_eq!(platform.count("GET", "/function/figlet"), 500);
 }
 
 #[test]
