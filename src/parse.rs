@@ -4,7 +4,7 @@
 mod address;
 mod argv;
 
-pub use address::{Address, InvalidAddress};
+pub use address::{Address, InvalidAddress, UNIX_PATH_MAX_BYTES};
 pub use argv::{InvalidArgv, argv};
 
 use std::time::Duration;
@@ -128,7 +128,7 @@ fn nanoseconds(unit: &str, go: bool) -> Option<u64> {
 pub fn show_duration(span: Duration) -> String {
     let millis = span.as_millis();
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-        if millis > 0 && millis % size == 0 {
+        if millis > 0 && millis.is_multiple_of(size) {
             return format!("{}{unit}", millis / size);
         }
     }

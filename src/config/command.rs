@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use toml::de::DeValue;
-
-use super::section::{Section, as_text};
+use super::section::Section;
+use super::value::as_text;
 use crate::host::processes::{CommandSpec, Mode};
 use crate::name::FunctionName;
 use crate::parse;
@@ -82,8 +81,8 @@ fn argv(section: &Section<'_>) -> Vec<String> {
     if !section.has("command") {
         section.problem("has no command; write command = [\"wc\", \"-w\"]");
     }
-    let words = section.read("command", |value| match value {
-        DeValue::Array(words) => {
+    let words = section.read("command", |value| match value.as_array() {
+        Some(words) => {
             let words = words.iter().map(|word| as_text(word.get_ref()).map(str::to_owned));
             let words = words.collect::<Result<Vec<_>, _>>()?;
             if words.first().is_none_or(String::is_empty) || words.iter().any(|word| word.contains('\0')) {
@@ -91,8 +90,8 @@ fn argv(section: &Section<'_>) -> Vec<String> {
             }
             Ok(words)
         }
-        other => {
-            let text = as_text(other).map_err(|_other| "must be a list such as [\"wc\", \"-w\"]".to_owned())?;
+        None => {
+            let text = value.as_str().ok_or("must be a list such as [\"wc\", \"-w\"]")?;
             parse::argv(text).map_err(|error| error.to_string())
         }
     });

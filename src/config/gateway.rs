@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::section::{Section, as_text};
+use super::section::Section;
+use super::value::as_text;
 use super::{Config, data, grant, log, provider, scaling};
 use crate::admin::{self, Auth};
 use crate::name::Namespace;
@@ -15,20 +16,20 @@ use crate::provider::ProviderConfig;
 use crate::shutdown::GRACE;
 
 /// The default of [`Listen::http`]: this machine only, OpenFaaS's port.
-pub const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+pub(super) const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 
 /// The default of [`Listen::metrics`]: this machine only, OpenFaaS's port.
-pub const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8082);
+pub(super) const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8082);
 
 /// The namespace of a request that names none, as in OpenFaaS's own deployments.
-pub const NAMESPACE: &str = "openfaas-fn";
+pub(super) const NAMESPACE: &str = "openfaas-fn";
 
 /// Where the gateway listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// `http`: functions and `/system/*`. Default [`HTTP`].
+    /// `http`: functions and `/system/*`. Default `127.0.0.1:8080`.
     pub http: SocketAddr,
-    /// `metrics`: `/metrics`; `None` is `"off"`. Default [`METRICS`].
+    /// `metrics`: `/metrics`; `None` is `"off"`. Default `127.0.0.1:8082`.
     pub metrics: Option<SocketAddr>,
     /// `admin`: the operator's socket. Default [`AdminSocket::Beside`].
     pub admin: AdminSocket,

@@ -7,7 +7,8 @@ use toml::de::DeValue;
 
 use super::problem::chain;
 use super::profile;
-use super::section::{Section, as_text};
+use super::section::Section;
+use super::value::as_text;
 use crate::host::grant::{
     Auth, BasePath, ClientCertificate, Connect, Grant, GrantLimits, HttpVersion, Mode, Rule, RuleSpec, Tls,
 };

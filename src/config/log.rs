@@ -2,7 +2,8 @@
 
 use tracing_subscriber::EnvFilter;
 
-use super::section::{Section, as_text};
+use super::section::Section;
+use super::value::as_text;
 
 /// What is logged where nothing was said.
 pub const LEVEL: &str = "info";

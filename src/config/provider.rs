@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::section::{Section, as_text};
+use super::section::Section;
+use super::value::as_text;
 use super::{command, grant};
 use crate::name::{Digest, Namespace, ProviderName};
 use crate::provider::{AllowedHost, ComponentSource, EndpointPolicy, Limits, ProviderConfig, Reuse};
@@ -29,8 +30,8 @@ pub(super) fn read(name: &str, section: &Section<'_>, builtins: &[&str]) -> Opti
         section.problem("serves no namespace; write namespaces = [\"openfaas-fn\"], or default = true");
     }
     let config = section.json("config");
-    let grants = collect(section.named("grant"), |name, section| grant::read(name, section, is_default));
-    let commands = collect(section.named("command"), |name, section| command::read(name, section));
+    let grants = collect(&section.named("grant"), |name, section| grant::read(name, section, is_default));
+    let commands = collect(&section.named("command"), command::read);
     let endpoints = endpoints(&section.section("endpoints"));
     let limits = limits(&section.section("limits"));
     Some(ProviderConfig {
@@ -49,7 +50,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, builtins: &[&str]) -> Opti
 
 /// Reads every table; a mistake in one does not keep those of the others from being found.
 fn collect<T>(
-    sections: Vec<(&str, Section<'_>)>,
+    sections: &[(&str, Section<'_>)],
     mut read: impl FnMut(&str, &Section<'_>) -> Option<T>,
 ) -> BTreeMap<String, T> {
     let read_one = |(name, section): &(&str, Section<'_>)| Some(((*name).to_owned(), read(name, section)?));

@@ -14,9 +14,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::problem::Problem;
+use super::value::{as_number, as_text, narrow, nearest, to_json, within};
 use crate::parse;
 
 /// The longest value that is quoted in a mistake, in characters.
@@ -104,11 +105,6 @@ impl<'d> Section<'d> {
             pattern: String::new(),
             asked: RefCell::default(),
         }
-    }
-
-    /// The path of this table.
-    pub(super) fn path(&self) -> &str {
-        &self.path
     }
 
     /// Whether the file has this table.
@@ -268,12 +264,8 @@ impl<'d> Section<'d> {
     /// A span of time.
     pub(super) fn duration(&self, key: &'static str, default: Duration, range: RangeInclusive<Duration>) -> Duration {
         self.read(key, |value| {
-            let text = match value {
-                DeValue::Integer(number) => number.as_str(),
-                other => {
-                    as_text(other).map_err(|_other_type| "must be a text such as \"5s\" or \"250ms\"".to_owned())?
-                }
-            };
+            let text = value.as_integer().map(DeInteger::as_str).or_else(|| value.as_str());
+            let text = text.ok_or("must be a text such as \"5s\" or \"250ms\"")?;
             let span = parse::duration(text).map_err(|error| error.to_string())?;
             within(span, &range, |span| parse::show_duration(*span))
         })
@@ -286,13 +278,11 @@ impl<'d> Section<'d> {
         N: TryFrom<u64>,
     {
         self.read(key, |value| {
-            let size = match value {
-                DeValue::Integer(_) => as_number(value)?,
-                other => parse::size(
-                    as_text(other)
-                        .map_err(|_other_type| "must be a number of bytes or a text such as \"64MiB\"".to_owned())?,
-                )
-                .map_err(|error| error.to_string())?,
+            let size = if value.is_integer() {
+                as_number(value)?
+            } else {
+                let text = value.as_str().ok_or("must be a number of bytes or a text such as \"64MiB\"")?;
+                parse::size(text).map_err(|error| error.to_string())?
             };
             narrow(within(size, &range, |size| parse::show_size(*size))?)
         })
@@ -426,58 +416,6 @@ impl Drop for Section<'_> {
                 };
                 self.document.report(Some(key.span()), Problem::new(join(&self.path, name), message));
             }
-        }
-    }
-}
-
-/// The known key that was probably meant: at most a third of its letters differ.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(&name, known), *known))
-        .filter(|(distance, known)| *distance <= (known.len() / 3).max(1))
-        .min()
-        .map(|(_, known)| known)
-}
-
-pub(super) fn as_text<'d>(value: &'d DeValue<'d>) -> Result<&'d str, String> {
-    value.as_str().ok_or_else(|| format!("must be a text in quotes, not {}", value.type_str()))
-}
-
-fn as_number(value: &DeValue<'_>) -> Result<u64, String> {
-    let number = value.as_integer().ok_or_else(|| "must be a whole number, without quotes".to_owned())?;
-    u64::from_str_radix(number.as_str(), number.radix())
-        .map_err(|_out_of_range| "must be a whole number from 0 to 2^64 - 1".to_owned())
-}
-
-fn narrow<N: TryFrom<u64>>(number: u64) -> Result<N, String> {
-    N::try_from(number).map_err(|_too_large| "is too large for this machine".to_owned())
-}
-
-fn within<T: PartialOrd>(value: T, range: &RangeInclusive<T>, show: impl Fn(&T) -> String) -> Result<T, String> {
-    if range.contains(&value) {
-        Ok(value)
-    } else {
-        Err(format!("must be from {} to {}", show(range.start()), show(range.end())))
-    }
-}
-
-fn to_json(value: &DeValue<'_>) -> serde_json::Value {
-    match value {
-        DeValue::String(text) => serde_json::Value::String(text.to_string()),
-        DeValue::Integer(_) => match as_number(value) {
-            Ok(number) => number.into(),
-            Err(_negative) => {
-                value.as_integer().and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok()).into()
-            }
-        },
-        DeValue::Float(number) => number.as_str().parse::<f64>().ok().into(),
-        DeValue::Boolean(switch) => (*switch).into(),
-        DeValue::Datetime(time) => serde_json::Value::String(time.to_string()),
-        DeValue::Array(items) => items.iter().map(|item| to_json(item.get_ref())).collect(),
-        DeValue::Table(table) => {
-            table.iter().map(|(key, value)| (key.get_ref().to_string(), to_json(value.get_ref()))).collect()
         }
     }
 }
