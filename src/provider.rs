@@ -93,7 +93,8 @@ pub struct Limits {
     pub watch_timeout: Duration,
     /// `cpu-time`: processor time of a call, counted in epoch ticks. Default 500 ms, at most 60 s.
     pub cpu_time: Duration,
-    /// `host-call-bytes`: bytes handed from guest to host in a call. Default 4 MiB, at most 256 MiB.
+    /// `host-call-bytes`: bytes handed from guest to host at once, by one call of an import or as one answer.
+    /// Default 4 MiB, at most 256 MiB.
     pub host_call_bytes: usize,
     /// `handles`: resources that an instance may hold at once. Default 256, at most 65536.
     pub handles: u32,

@@ -80,7 +80,7 @@ pub(super) fn exceeded(budget: Budget) -> Diagnosis {
         Budget::Cpu => "used more processor time than a call may",
         Budget::Wall => "did not return in time",
         Budget::Memory => "asked for more memory than an instance may have",
-        Budget::HostCallBytes => "handed more bytes to the host than a call may",
+        Budget::HostCallBytes => "handed more bytes to the host at once than it may",
         Budget::Handles => "held more resources at once than an instance may",
         Budget::Requests => "sent more requests than a call may",
         Budget::RequestBytes => "sent more bytes of requests than a call may",

@@ -47,7 +47,7 @@ pub enum Budget {
     Wall,
     /// Bytes over all memories (`memory`).
     Memory,
-    /// Bytes handed to the host in one call (`host-call-bytes`).
+    /// Bytes handed to the host at once (`host-call-bytes`).
     HostCallBytes,
     /// Resources held at once (`handles`).
     Handles,
