@@ -4,6 +4,9 @@
 //!
 //! As in OpenFaaS a variable with a bad value has its default; here a warning says so.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use toml::{Table, Value};
 
 use super::gateway::NAMESPACE;
@@ -14,6 +17,9 @@ pub const PROVIDER_URL: &str = "functions_provider_url";
 
 /// Where OpenFaaS mounts its secrets when `secret_mount_path` does not say.
 pub const SECRETS: &str = "/run/secrets/";
+
+/// What a timeout may be: the narrowest of the keys that it becomes.
+const BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 /// Variables that OpenFaaS or its charts know and that mean nothing here, with the reason.
 const IGNORED: [(&str, &str); 17] = [
@@ -53,13 +59,15 @@ pub fn translate(environment: impl Fn(&str) -> Option<String>) -> Option<Transla
 
     let mut listen = table([("http", text("0.0.0.0:8080")), ("metrics", text("0.0.0.0:8082"))]);
     let mut forward = Table::new();
-    // OpenFaaS's `read_timeout` bounds the client's side: head and body. A gateway's `write_timeout`
-    // cut answers that still flowed; here it only raises the time that a function has.
+    // OpenFaaS's `read_timeout` bounds the client's side: head and body. Its `write_timeout` cuts
+    // answers that still flow; here it bounds a client that takes nothing.
     if let Some(span) = reader.duration("read_timeout") {
         listen.insert("header-timeout".into(), span.clone());
         forward.insert("body-timeout".into(), span);
     }
-    if let Some(span) = reader.duration("upstream_timeout").or_else(|| reader.duration("write_timeout")) {
+    let write = reader.duration("write_timeout");
+    listen.extend(write.clone().map(|span| ("write-timeout".to_owned(), span)));
+    if let Some(span) = reader.duration("upstream_timeout").or(write) {
         forward.insert("upstream-timeout".into(), span);
     }
     let mut pool = Table::new();
@@ -127,6 +135,10 @@ impl<E: Fn(&str) -> Option<String>> Reader<E> {
         match parse::openfaas_duration(&self.text(variable)?) {
             Ok(span) if span.is_zero() => {
                 self.warnings.push(format!("{variable}: no timeout at all is not supported; the default holds"));
+                None
+            }
+            Ok(span) if !BOUNDS.contains(&span) => {
+                self.warnings.push(format!("{variable}: must be from 1s to 1d; the default holds"));
                 None
             }
             Ok(span) => Some(text(&parse::show_duration(span))),
@@ -222,6 +234,7 @@ mod tests {
         assert_eq!(config.listener.header_timeout.as_secs(), 65);
         assert_eq!(config.forward.body_timeout.as_secs(), 65);
         assert_eq!(config.forward.upstream_timeout.as_secs(), 90);
+        assert_eq!(config.listener.write_timeout.as_secs(), 120);
         assert_eq!(config.forward.pool.idle, 10);
         assert!(!config.scaling.scale_from_zero);
         assert_eq!(config.admin.default_namespace.as_str(), "fn");
@@ -250,11 +263,12 @@ mod tests {
         let translation = translated(&[
             (PROVIDER_URL, "http://p:1"),
             ("read_timeout", "soon"),
+            ("write_timeout", "10ms"),
             ("scale_from_zero", "yes"),
             ("max_idle_conns", "-1"),
             ("direct_functions", "true"),
         ]);
-        assert_eq!(translation.warnings.len(), 4, "{:#?}", translation.warnings);
+        assert_eq!(translation.warnings.len(), 5, "{:#?}", translation.warnings);
         let config = config(&translation.toml);
         assert_eq!(config.forward.body_timeout, crate::forward::BODY_TIMEOUT);
         assert!(!config.scaling.scale_from_zero);
