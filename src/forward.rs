@@ -179,7 +179,7 @@ impl Forward {
             outbound.request = Some(request);
             return Err(error);
         }
-        let spare = outbound.is_repeatable.then(|| head_of(&request));
+        let spare = outbound.is_repeatable.then(|| Box::new(head_of(&request)));
         let timeouts = Timeouts { connect: self.config.connect_timeout, response: self.config.upstream_timeout };
         match self.pool.send(&aim.target, request, timeouts).await {
             Ok(response) => Ok(self.back(response, outbound, pick)),
@@ -194,7 +194,7 @@ impl Forward {
                 if error.is_without_response() {
                     // Once is enough: an instance that closes twice without a word will do so again.
                     outbound.is_repeatable = false;
-                    outbound.request = spare;
+                    outbound.request = spare.map(|spare| *spare);
                 }
                 Err(Error::Upstream(error))
             }

@@ -168,27 +168,25 @@ where
         request: Request<B>,
         timeout: Duration,
     ) -> Result<Response<Body<B>>, SendError<B>> {
-        let exchange = async {
-            match sender {
-                Sender::Http1(mut sender) => {
-                    let response = sender.try_send_request(request).await.map_err(failed)?;
-                    // An upgraded connection is no longer HTTP, so it does not come back.
-                    let sender = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(sender);
-                    Ok(response.map(|incoming| {
-                        let back =
-                            sender.map(|sender| Back { pool: Arc::clone(&self.0), target: target.clone(), sender });
-                        Body::new(incoming, back)
-                    }))
-                }
-                Sender::Http2(mut sender) => {
-                    let response = sender.try_send_request(request).await.map_err(failed)?;
-                    Ok(response.map(|incoming| Body::new(incoming, None)))
-                }
+        let late = |_elapsed| SendError { error: Error::ResponseTimeout(timeout), request: None };
+        // hyper's future holds the request until it is sent, and futures are copied with all they hold:
+        // one small allocation costs less.
+        match sender {
+            Sender::Http1(mut sender) => {
+                let answer = Box::pin(sender.try_send_request(request));
+                let response = tokio::time::timeout(timeout, answer).await.map_err(late)?.map_err(failed)?;
+                // An upgraded connection is no longer HTTP, so it does not come back.
+                let sender = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(sender);
+                Ok(response.map(|incoming| {
+                    let back = sender.map(|sender| Back { pool: Arc::clone(&self.0), target: target.clone(), sender });
+                    Body::new(incoming, back)
+                }))
             }
-        };
-        match tokio::time::timeout(timeout, exchange).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => Err(SendError { error: Error::ResponseTimeout(timeout), request: None }),
+            Sender::Http2(mut sender) => {
+                let answer = Box::pin(sender.try_send_request(request));
+                let response = tokio::time::timeout(timeout, answer).await.map_err(late)?.map_err(failed)?;
+                Ok(response.map(|incoming| Body::new(incoming, None)))
+            }
         }
     }
 
