@@ -46,8 +46,9 @@ const POLLED: &str = "builtin:faas-provider";
 async fn start(bench: &Bench, name: &str, component: &str, platform: &Platform) -> Result<Arc<Program>, String> {
     let directory = bench.directory.join(name);
     let answering = platform.clone();
-    let upstream =
-        server::serve(move |request| answering.clone().answer(request)).await.map_err(|error| error.to_string())?;
+    let upstream = server::serve(move |request| std::future::ready(answering.clone().answer(request)))
+        .await
+        .map_err(|error| error.to_string())?;
     let configuration = format!(
         "[listen]\nhttp = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\nadmin = \"unix:{dir}/admin.sock\"\n\
          [state]\ndirectory = \"{dir}/state\"\n[log]\nlevel = \"warn\"\n\

@@ -33,7 +33,7 @@ impl Report {
     pub(crate) fn missed(&self) -> Vec<&str> {
         self.0
             .iter()
-            .filter(|figure| figure.limit.is_some_and(|limit| !(figure.value <= limit)))
+            .filter(|figure| figure.limit.is_some_and(|limit| figure.value > limit || figure.value.is_nan()))
             .map(|figure| figure.name.as_str())
             .collect()
     }
