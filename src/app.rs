@@ -177,7 +177,7 @@ impl App {
     /// A thread cannot be made, or the signals cannot be listened for.
     pub fn run(self) -> Result<(), StartError> {
         let Self { control, sockets, metrics, socket, providers, directory, scaler, .. } = self;
-        let mut places = Vec::new();
+        let mut places = vec![concat!("wicketgate ", env!("CARGO_PKG_VERSION")).to_owned()];
         if let Some(address) = sockets.first().and_then(|socket| socket.local_addr().ok()) {
             places.push(format!("listening on http://{address}"));
         }
