@@ -46,7 +46,7 @@ const POLLED: &str = "builtin:faas-provider";
 async fn start(bench: &Bench, name: &str, component: &str, platform: &Platform) -> Result<Arc<Program>, String> {
     let directory = bench.directory.join(name);
     let answering = platform.clone();
-    let upstream = server::serve(move |request| std::future::ready(answering.clone().answer(request)))
+    let upstream = server::serve(move |request| std::future::ready(answering.answer(&request)))
         .await
         .map_err(|error| error.to_string())?;
     let configuration = format!(

@@ -76,7 +76,7 @@ impl Platform {
     }
 
     /// Answers one request of the API, or of a function.
-    pub(crate) fn answer(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(crate) fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         let last = path.rsplit('/').next().unwrap_or_default();
         let name = last.split('.').next().unwrap_or_default().to_owned();
