@@ -181,7 +181,7 @@ impl Invoke {
     }
 
     /// Sends a request to an instance, and to another one where that is safe: see
-    /// [`forward`](crate::forward).
+    /// [`forward`].
     async fn forward(&self, call: &Call<'_>, ready: &mut Ready, outbound: &mut Outbound) -> Forwarded {
         let Call { function, call_id } = call;
         let mut pick = ready.endpoints.pick();
