@@ -24,7 +24,7 @@ use crate::metrics::Registry;
 use crate::plugin::{EngineError, Plugins};
 use crate::provider::Directory;
 use crate::scaler::Scaler;
-use crate::shutdown::{self, Drain, Outcome, Trigger};
+use crate::shutdown::{self, Drain, Outcome, Signals, Trigger};
 use providers::{ProviderFailed, Providers};
 
 /// The name of the database in the state directory.
@@ -202,9 +202,13 @@ impl App {
             admin_socket = Some(control.spawn(socket.serve(directory, providers.reports(), stopped())));
         }
         control.spawn(providers.check());
+        let mut signals = {
+            let _inside = control.enter();
+            Signals::listen()?
+        };
         announce(&places);
 
-        let outcome = control.block_on(self.trigger.on_signals(self.grace))?;
+        let outcome = control.block_on(self.trigger.on_signals(&mut signals, self.grace));
         tracing::info!(?outcome, "ended");
         workers.join();
         if let Some(task) = admin_socket {
@@ -215,7 +219,7 @@ impl App {
             control.block_on(async {
                 tokio::select! {
                     () = providers.stop() => {}
-                    () = shutdown::signal() => tracing::warn!("a second signal: processes are cut"),
+                    signal = signals.next() => tracing::warn!(signal, "a second signal: processes are cut"),
                 }
             });
         }

@@ -58,13 +58,34 @@ pub fn channel() -> (Trigger, Drain) {
     (Trigger(Arc::clone(&shared)), Drain(shared))
 }
 
-/// Waits for the next SIGTERM or SIGINT; for ever if they cannot be listened for.
-pub async fn signal() {
-    let kinds = [SignalKind::terminate(), SignalKind::interrupt()].map(unix::signal);
-    let [Ok(mut terminate), Ok(mut interrupt)] = kinds else { return std::future::pending().await };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, heard from the moment that this was made: so it is made before anybody is told that the
+/// gateway is there.
+pub struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    /// Begins to listen. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The signals cannot be listened for.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one; its name.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
 
@@ -104,23 +125,13 @@ impl Trigger {
 
     /// Waits for a first SIGTERM or SIGINT, drains for at most `grace`, and cuts the rest then or at
     /// a second signal.
-    ///
-    /// # Errors
-    /// The signals cannot be listened for.
-    pub async fn on_signals(&self, grace: Duration) -> std::io::Result<Outcome> {
-        let mut terminate = unix::signal(SignalKind::terminate())?;
-        let mut interrupt = unix::signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!(?grace, "SIGTERM: draining"),
-            _ = interrupt.recv() => tracing::info!(?grace, "SIGINT: draining"),
-        }
-        let second = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+    pub async fn on_signals(&self, signals: &mut Signals, grace: Duration) -> Outcome {
+        let signal = signals.next().await;
+        tracing::info!(signal, ?grace, "draining");
+        let second = async {
+            signals.next().await;
         };
-        Ok(self.drain_until(grace, second).await)
+        self.drain_until(grace, second).await
     }
 
     /// Drains until nothing is held, `grace` is over, or `second` comes, and cuts the rest.
