@@ -108,13 +108,16 @@ fn run() -> Result<ExitCode, String> {
 struct Metrics(String);
 
 impl Metrics {
-    /// The sum of a metric over all its labels.
+    /// The sum of a metric over all its labels; NaN if there is no such metric, so that a figure made of it is
+    /// over any limit.
     fn sum(&self, name: &str) -> f64 {
-        self.0
+        let values: Vec<f64> = self
+            .0
             .lines()
             .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .collect();
+        if values.is_empty() { f64::NAN } else { values.iter().sum() }
     }
 }
 

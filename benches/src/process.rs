@@ -26,7 +26,7 @@ impl Program {
         self.child.id()
     }
 
-    /// Starts the gateway with a configuration and waits for the line that names its port.
+    /// Starts the gateway with a configuration and waits for the lines that name its ports.
     pub(crate) fn gateway(binary: &Path, directory: &Path, configuration: &str) -> Result<Self, String> {
         fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         let file = directory.join("wicketgate.toml");
@@ -51,7 +51,7 @@ impl Program {
                 });
             });
         }
-        let mut metrics = None;
+        let (mut listening, mut metrics) = (None, None);
         let mut seen = String::new();
         loop {
             let Ok(line) = ready.recv_timeout(START) else {
@@ -61,8 +61,9 @@ impl Program {
             if let Some(address) = address_after(&line, "metrics on http://") {
                 metrics = Some(address);
             }
-            if let Some(address) = address_after(&line, "listening on http://") {
-                return Ok(Self { child, address, metrics });
+            listening = listening.or_else(|| address_after(&line, "listening on http://"));
+            if let (Some(address), Some(metrics)) = (listening, metrics) {
+                return Ok(Self { child, address, metrics: Some(metrics) });
             }
             seen.push_str(&line);
             seen.push('\n');

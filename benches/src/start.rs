@@ -47,7 +47,7 @@ fn configuration(bench: &Bench, directory: &std::path::Path, upstream: SocketAdd
     let _written = write!(
         text,
         "[provider.one]\ncomponent = \"{}\"\nnamespaces = [\"openfaas-fn\"]\ndefault = true\n\
-         [provider.one.endpoints]\nallow = [\"127.0.0.0/8\"]\ntemplate = \"http://{upstream}\"\n",
+         [provider.one.endpoints]\nallow = [\"127.0.0.0/8\"]\ntemplate = \"http://{upstream}/{{name}}\"\n",
         constant.display()
     );
     for name in ["two", "three", "four", "five"] {

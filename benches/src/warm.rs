@@ -52,7 +52,12 @@ pub(crate) fn run(bench: &Bench, upstream: SocketAddr, report: &mut Report) -> R
     report.hold("warm path: CPU per request / nginx", median(&paired(&nginxs)), "x", 1.15);
     report.show("warm path: CPU per request / haproxy", median(&paired(&haproxys)), "x");
     let grown = |name: &str| after.sum(name) - before.sum(name);
-    report.hold("warm path: requests that waited for a plugin", grown("wicketgate_scaler_wait_seconds_count"), "", 0.0);
+    report.hold(
+        "warm path: requests that waited for a plugin",
+        grown("wicketgate_cold_start_wait_seconds_count"),
+        "",
+        0.0,
+    );
     report.hold("warm path: get-replicas per second", grown("wicketgate_plugin_calls_total") / seconds, "/s", 4.0);
     Ok(())
 }
@@ -63,7 +68,7 @@ fn configuration(directory: &Path, plugins: &Path, upstream: SocketAddr) -> Stri
         "[listen]\nhttp = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\nadmin = \"unix:{dir}/admin.sock\"\n\
          [state]\ndirectory = \"{dir}/state\"\n[log]\nlevel = \"warn\"\n\
          [provider.bench]\ncomponent = \"{component}\"\nnamespaces = [\"openfaas-fn\"]\ndefault = true\n\
-         [provider.bench.endpoints]\nallow = [\"127.0.0.0/8\"]\ntemplate = \"http://{upstream}\"\n",
+         [provider.bench.endpoints]\nallow = [\"127.0.0.0/8\"]\ntemplate = \"http://{upstream}/{{name}}\"\n",
         dir = directory.display(),
         component = constant.display(),
     )
