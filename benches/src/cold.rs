@@ -22,12 +22,18 @@ const CALLERS: usize = 500;
 
 /// Functions whose readiness is spread evenly over 20 to 400 ms, without and with a watch.
 pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<(), String> {
-    let overshoots = overshoot(bench, "cold", POLLED).await?;
+    let polled = Provider { component: "builtin:faas-provider".to_owned(), grant: POLLED };
+    let overshoots = overshoot(bench, "cold", &polled).await?;
     report.hold("cold start: overshoot without a watch, median", median(&overshoots), "ms", 10.0);
     report.hold("cold start: overshoot without a watch, p95", percentile(&overshoots, 95.0), "ms", 15.0);
 
+    let watched = Provider { component: bench.plugins.join("tests/fetch.wasm").display().to_string(), grant: WATCHED };
+    let overshoots = overshoot(bench, "watched", &watched).await?;
+    report.hold("cold start: overshoot with a watch, median", median(&overshoots), "ms", 5.0);
+    report.show("cold start: overshoot with a watch, p95", percentile(&overshoots, 95.0), "ms");
+
     let platform = Platform::default();
-    let gateway = start(bench, "crowd", POLLED, &platform).await?;
+    let gateway = start(bench, "crowd", &polled, &platform).await?;
     let mut callers = tokio::task::JoinSet::new();
     for _ in 0..CALLERS {
         callers.spawn(invoke(gateway.address, "crowd-200".to_owned()));
@@ -41,27 +47,37 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<(), String
     Ok(())
 }
 
-const POLLED: &str = "builtin:faas-provider";
+/// A component and its grant, without the address.
+struct Provider {
+    component: String,
+    grant: &'static str,
+}
 
-async fn start(bench: &Bench, name: &str, component: &str, platform: &Platform) -> Result<Arc<Program>, String> {
+const POLLED: &str = "[provider.bench.grant.provider]\nprofile = \"faas-provider\"\n";
+const WATCHED: &str = "[provider.bench.grant.platform]\nfunctions = \"/function\"\nallow = [\"GET /replicas/*\", \
+    { method = \"POST\", path = \"/replicas/*\", query = { count = \"*\" } }, \
+    { method = \"GET\", path = \"/changes\", query = { cursor = \"*\", timeout = \"*\" } }]\n";
+
+async fn start(bench: &Bench, name: &str, provider: &Provider, platform: &Platform) -> Result<Arc<Program>, String> {
     let directory = bench.directory.join(name);
     let answering = platform.clone();
-    let upstream = server::serve(move |request| std::future::ready(answering.answer(&request)))
-        .await
-        .map_err(|error| error.to_string())?;
+    let upstream =
+        server::serve(move |request| answering.clone().answer(request)).await.map_err(|error| error.to_string())?;
     let configuration = format!(
         "[listen]\nhttp = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\nadmin = \"unix:{dir}/admin.sock\"\n\
          [state]\ndirectory = \"{dir}/state\"\n[log]\nlevel = \"warn\"\n\
          [provider.bench]\ncomponent = \"{component}\"\nnamespaces = [\"openfaas-fn\"]\ndefault = true\n\
-         [provider.bench.grant.provider]\nconnect = \"http://{upstream}\"\nprofile = \"faas-provider\"\n",
+         {grant}connect = \"http://{upstream}\"\n",
         dir = directory.display(),
+        component = provider.component,
+        grant = provider.grant,
     );
     Program::gateway(&bench.binary, &directory, &configuration).map(Arc::new)
 }
 
-async fn overshoot(bench: &Bench, name: &str, component: &str) -> Result<Vec<f64>, String> {
+async fn overshoot(bench: &Bench, name: &str, provider: &Provider) -> Result<Vec<f64>, String> {
     let platform = Platform::default();
-    let gateway = start(bench, name, component, &platform).await?;
+    let gateway = start(bench, name, provider, &platform).await?;
     // The first call of all opens connections and fills caches.
     invoke(gateway.address, "warmup-20".to_owned()).await?;
     let mut overshoots = Vec::new();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Accepts connections for ever and answers each request with `answer`.
@@ -52,7 +53,7 @@ pub(crate) async fn kilobyte(request: Request<Incoming>) -> Response<Full<Bytes>
     Response::new(Full::new(Bytes::from_static(&KILOBYTE)))
 }
 
-/// A platform that speaks the faas-provider API. Every function exists, with no instance; once scaled,
+/// A platform that speaks the faas-provider API, and that of the guest `fetch`, which can watch. Every function exists, with no instance; once scaled,
 /// it becomes ready after a delay that its name sets (`ready-120` after 120 ms).
 #[derive(Clone, Default)]
 pub(crate) struct Platform(Arc<State>);
@@ -61,7 +62,12 @@ pub(crate) struct Platform(Arc<State>);
 struct State {
     scaled: Mutex<HashMap<String, Instant>>,
     scale_requests: AtomicU64,
+    /// Wakes watches when something was scaled.
+    news: Notify,
 }
+
+/// How long a watch waits if nothing is about to happen.
+const WATCH: Duration = Duration::from_secs(5);
 
 impl Platform {
     /// When a function becomes, or became, ready; `None` before it was scaled.
@@ -75,8 +81,43 @@ impl Platform {
         self.0.scale_requests.load(Ordering::Relaxed)
     }
 
-    /// Answers one request of the API, or of a function.
-    pub(crate) fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    /// Answers one request; one for changes when there are some.
+    pub(crate) async fn answer(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.uri().path() == "/changes" { self.changes(&request).await } else { self.answer_now(&request) }
+    }
+
+    /// A cursor is a time: what became ready after it and by now, waited for if need be.
+    async fn changes(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let after =
+            request.uri().query().and_then(|query| query.strip_prefix("cursor=")?.split('&').next()?.parse().ok());
+        let after = *BEGAN + Duration::from_micros(after.unwrap_or(0));
+        let end = Instant::now() + WATCH;
+        loop {
+            let news = self.0.news.notified();
+            let now = Instant::now();
+            let scaled = self.0.scaled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let ready: Vec<_> =
+                scaled.iter().map(|(name, at)| (name, *at + delay(name))).filter(|(_, at)| *at > after).collect();
+            let changed: Vec<_> = ready.iter().filter(|(_, at)| *at <= now).map(|(name, _)| (name, 1, 1)).collect();
+            if !changed.is_empty() || now >= end {
+                let cursor = now.duration_since(*BEGAN).as_micros();
+                return json(StatusCode::OK, &serde_json::json!([u64::try_from(cursor).unwrap_or(0), changed]));
+            }
+            let next = ready.iter().map(|(_, at)| *at).min().unwrap_or(end).min(end);
+            let _news_or_time = tokio::time::timeout_at(next, news).await;
+        }
+    }
+
+    fn scale(&self, name: String) {
+        self.0.scale_requests.fetch_add(1, Ordering::Relaxed);
+        let mut scaled = self.0.scaled.lock().unwrap_or_else(PoisonError::into_inner);
+        scaled.entry(name).or_insert_with(Instant::now);
+        drop(scaled);
+        self.0.news.notify_waiters();
+    }
+
+    fn answer_now(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         let last = path.rsplit('/').next().unwrap_or_default();
         let name = last.split('.').next().unwrap_or_default().to_owned();
@@ -90,10 +131,17 @@ impl Platform {
             return json(StatusCode::OK, &body);
         }
         if path.starts_with("/system/scale-function/") {
-            self.0.scale_requests.fetch_add(1, Ordering::Relaxed);
-            let mut scaled = self.0.scaled.lock().unwrap_or_else(PoisonError::into_inner);
-            scaled.entry(name).or_insert_with(Instant::now);
+            self.scale(name);
             return json(StatusCode::ACCEPTED, &serde_json::Value::Null);
+        }
+        if path.starts_with("/replicas/") {
+            if request.method() == http::Method::POST {
+                self.scale(name);
+                return json(StatusCode::ACCEPTED, &serde_json::Value::Null);
+            }
+            let ready_at = self.ready_at(&name);
+            let ready = ready_at.is_some_and(|at| at <= Instant::now());
+            return json(StatusCode::OK, &serde_json::json!([u8::from(ready_at.is_some()), u8::from(ready)]));
         }
         if let Some(rest) = path.strip_prefix("/function/") {
             let name = rest.split(['.', '/']).next().unwrap_or_default();
