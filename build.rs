@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if path.is_file() {
             writeln!(table, "    ({name:?}, include_bytes!({path:?})),")?;
         } else {
-            println!("cargo::warning=the bundled plugin {name} is not built; run `cargo xtask plugins` first");
+            println!("cargo::error=the bundled plugin {name} is not built; run `cargo xtask plugins` first");
         }
     }
     table.push_str("];\n");
