@@ -45,7 +45,7 @@ mod tests {
     fn chosen(environment: &[(&str, &str)], writable: bool) -> PathBuf {
         let environment =
             |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        state_directory(environment, |_path| writable, Path::new("/work"))
+        state_directory(environment, |_path| writable, Path::new("/srv/gateway"))
     }
 
     #[test]
@@ -55,6 +55,6 @@ mod tests {
         assert_eq!(chosen(&home, true), Path::new(SYSTEM_STATE));
         assert_eq!(chosen(&home, false), Path::new("/home/a/state/wicketgate"));
         assert_eq!(chosen(&[("HOME", "/home/a")], false), Path::new("/home/a/.local/state/wicketgate"));
-        assert_eq!(chosen(&[("HOME", "relative")], false), Path::new("/work/.wicketgate"));
+        assert_eq!(chosen(&[("HOME", "relative")], false), Path::new("/srv/gateway/.wicketgate"));
     }
 }
