@@ -23,14 +23,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::host::state::ProviderState;
-use crate::name::{FunctionName, ProviderName};
+use crate::name::ProviderName;
 use supervisor::Supervisor;
 
 /// How many groups a provider may have.
 pub const GROUPS_MAX: usize = 1000;
-
-/// How many bytes the variables of a group may have, names and values together.
-const ENV_MAX_BYTES: usize = 64 << 10;
 
 /// The processes of one provider. Clones share them.
 #[derive(Clone)]
@@ -71,27 +68,6 @@ impl Processes {
     /// changed then.
     pub fn apply(&self, group: &str, spec: GroupSpec, count: u32) -> Result<GroupStatus, ProcessError> {
         self.may_write()?;
-        group
-            .parse::<FunctionName>()
-            .map_err(|error| ProcessError::Invalid(format!("the group's name {group:?}: {error}")))?;
-        let command = self
-            .supervisor
-            .commands
-            .get(&spec.command)
-            .ok_or_else(|| ProcessError::UnknownCommand(spec.command.clone()))?;
-        if count > command.max_replicas.get() {
-            let most = command.max_replicas;
-            return Err(ProcessError::Invalid(format!("{count} replicas are more than max-replicas, {most}")));
-        }
-        if let Some(name) = spec.env.keys().find(|name| !command.allowed_env.contains(name)) {
-            return Err(ProcessError::Invalid(format!("the variable {name:?} is not in the command's allowed-env")));
-        }
-        if spec.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > ENV_MAX_BYTES {
-            return Err(ProcessError::Invalid(format!("the variables have more than {ENV_MAX_BYTES} bytes")));
-        }
-        if spec.env.values().any(|value| value.contains('\0')) {
-            return Err(ProcessError::Invalid("a variable has a zero byte".to_owned()));
-        }
         self.supervisor.apply(group, spec, count)
     }
 

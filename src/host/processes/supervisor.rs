@@ -18,10 +18,13 @@ use super::{
     ReplicaState,
 };
 use crate::host::state::{Expectation, PAGE_MAX, ProviderState};
-use crate::name::ProviderName;
+use crate::name::{FunctionName, ProviderName};
 
 /// How many removed groups are remembered for cursors.
 const REMOVED_MAX: usize = 1000;
+
+/// How many bytes the variables of a group may have, names and values together.
+const ENV_MAX_BYTES: usize = 64 << 10;
 
 /// The longest wait of one call.
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -97,7 +100,7 @@ impl Supervisor {
         supervisor
     }
 
-    /// Brings back what the last run of the gateway had. A group whose command is no longer declared is forgotten.
+    /// Brings back what the last run of the gateway had, as far as the commands still allow it.
     fn recall(self: &Arc<Self>) {
         let mut cursor = None;
         loop {
@@ -105,14 +108,17 @@ impl Supervisor {
             for group in page.keys {
                 let entry = self.state.get(&group).ok().flatten();
                 let remembered = entry.and_then(|entry| serde_json::from_slice::<Remembered>(&entry.value).ok());
-                match remembered {
-                    Some(Remembered { spec, count }) if self.commands.contains_key(&spec.command) => {
-                        let _kept = self.apply(&group, spec, count);
+                let restored = match remembered {
+                    Some(Remembered { spec, count }) => {
+                        let most = self.commands.get(&spec.command).map_or(count, |command| command.max_replicas.get());
+                        self.apply(&group, spec, count.min(most)).map_err(|error| error.to_string()).map(drop)
                     }
-                    _undeclared => {
-                        tracing::warn!(provider = %self.provider, group, "a group's command is no longer declared; the group is forgotten");
-                        let _best_effort = self.state.delete(&group, Expectation::Anything);
-                    }
+                    None => Err("what was kept of it cannot be read".to_owned()),
+                };
+                // The operator changed the commands in the meantime: what they no longer allow does not run again.
+                if let Err(reason) = restored {
+                    tracing::warn!(provider = %self.provider, group, reason, "a group is forgotten");
+                    let _best_effort = self.state.delete(&group, Expectation::Anything);
                 }
             }
             match page.next {
@@ -128,8 +134,7 @@ impl Supervisor {
         spec: GroupSpec,
         count: u32,
     ) -> Result<GroupStatus, ProcessError> {
-        let command =
-            self.commands.get(&spec.command).ok_or_else(|| ProcessError::UnknownCommand(spec.command.clone()))?;
+        let command = self.allowed(name, &spec, count)?;
         let mut content = self.lock();
         if !content.groups.contains_key(name) && content.groups.len() >= GROUPS_MAX {
             return Err(ProcessError::Invalid(format!("there are {GROUPS_MAX} groups already")));
@@ -172,6 +177,30 @@ impl Supervisor {
         drop(content);
         self.changed.send_replace(version);
         Ok(status)
+    }
+
+    /// The command of a group that the operator's declarations allow.
+    fn allowed(&self, name: &str, spec: &GroupSpec, count: u32) -> Result<&CommandSpec, ProcessError> {
+        name.parse::<FunctionName>()
+            .map_err(|error| ProcessError::Invalid(format!("the group's name {name:?}: {error}")))?;
+        let command =
+            self.commands.get(&spec.command).ok_or_else(|| ProcessError::UnknownCommand(spec.command.clone()))?;
+        if count > command.max_replicas.get() {
+            let most = command.max_replicas;
+            return Err(ProcessError::Invalid(format!("{count} replicas are more than max-replicas, {most}")));
+        }
+        if let Some(variable) = spec.env.keys().find(|name| !command.allowed_env.contains(name)) {
+            return Err(ProcessError::Invalid(format!(
+                "the variable {variable:?} is not in the command's allowed-env"
+            )));
+        }
+        if spec.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > ENV_MAX_BYTES {
+            return Err(ProcessError::Invalid(format!("the variables have more than {ENV_MAX_BYTES} bytes")));
+        }
+        if spec.env.values().any(|value| value.contains('\0')) {
+            return Err(ProcessError::Invalid("a variable has a zero byte".to_owned()));
+        }
+        Ok(command)
     }
 
     pub(super) fn status(&self, name: &str) -> Result<GroupStatus, ProcessError> {

@@ -107,3 +107,19 @@ async fn only_what_the_operator_declared_is_run() {
     assert_eq!(processes.read_only().apply("f.ns", echo(), 1), Err(ProcessError::ReadOnly));
     assert!(processes.groups().is_empty());
 }
+
+#[tokio::test]
+async fn what_the_operator_no_longer_allows_does_not_come_back() {
+    let store = Store::in_memory();
+    let state = store.host("processes", &"edge".parse().unwrap(), 1 << 20);
+    let keep =
+        |group: &str, json: &str| state.put(group, json.as_bytes(), crate::host::state::Expectation::Anything).unwrap();
+    keep("foreign.ns", r#"{"spec":{"command":"echo","env":{"LD_PRELOAD":"x"}},"count":1}"#);
+    keep("undeclared.ns", r#"{"spec":{"command":"sh","env":{}},"count":1}"#);
+    keep("many.ns", r#"{"spec":{"command":"echo","env":{}},"count":500}"#);
+    let (_directory, processes) = supervised(STAYS, &store);
+    assert_eq!(processes.groups(), ["many.ns"]);
+    assert_eq!(processes.status("many.ns").unwrap().count, 16);
+    assert_eq!(state.get("foreign.ns").unwrap(), None);
+    processes.shutdown().await;
+}

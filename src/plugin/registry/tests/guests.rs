@@ -221,6 +221,7 @@ fn guest(name: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
+    assert!(std::env::var_os("CI").is_none(), "{} is absent, and nothing is skipped in CI", path.display());
     eprintln!("SKIPPED: {} is absent; run `cargo xtask plugins --tests`", path.display());
     None
 }
