@@ -1,6 +1,8 @@
 //! What the operator says of a provider, after it was checked: plain data that the control plane
 //! loads from and the data plane reads.
 
+mod swap;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
@@ -12,6 +14,7 @@ use crate::host::grant::Grant;
 use crate::host::processes::CommandSpec;
 use crate::name::{Digest, FunctionRef, Namespace, ProviderName};
 use crate::query::Provider;
+pub use swap::{CanaryConfig, SwapConfig};
 
 /// Where a component's bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub struct ProviderConfig {
     pub endpoints: EndpointPolicy,
     /// What one call and one instance may use.
     pub limits: Limits,
+    /// How its plugin is replaced.
+    pub swap: SwapConfig,
 }
 
 /// Which addresses the gateway may send requests to for a provider's functions.

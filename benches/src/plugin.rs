@@ -113,6 +113,7 @@ async fn provider(plugins: &Plugins, component: &Path, reuse: Reuse) -> Result<P
         commands: std::collections::BTreeMap::default(),
         endpoints: wicketgate::provider::EndpointPolicy::default(),
         limits: Limits { instances: reuse, ..Limits::default() },
+        swap: wicketgate::provider::SwapConfig::default(),
     };
     let parts = HostParts {
         egress: Arc::new(Egress::closed(&config.name, &EgressMetrics::new(&registry))),

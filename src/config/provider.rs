@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::section::Section;
 use super::value::as_text;
-use super::{command, grant};
+use super::{command, grant, swap};
 use crate::name::{Digest, Namespace, ProviderName};
 use crate::provider::{AllowedHost, ComponentSource, EndpointPolicy, Limits, ProviderConfig, Reuse};
 
@@ -34,6 +34,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, builtins: &[&str]) -> Opti
     let commands = collect(&section.named("command"), command::read);
     let endpoints = endpoints(&section.section("endpoints"));
     let limits = limits(&section.section("limits"));
+    let swap = swap::read(&section.section("swap"));
     Some(ProviderConfig {
         name: parsed.ok()?,
         component: component?,
@@ -45,6 +46,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, builtins: &[&str]) -> Opti
         commands,
         endpoints,
         limits,
+        swap,
     })
 }
 

@@ -38,6 +38,7 @@ fn config(grants: BTreeMap<String, Grant>) -> ProviderConfig {
         commands: BTreeMap::new(),
         endpoints: EndpointPolicy::default(),
         limits: Limits::default(),
+        swap: Default::default(),
     }
 }
 

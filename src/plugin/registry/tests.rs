@@ -19,14 +19,14 @@ use crate::name::FunctionRef;
 use crate::provider::{ComponentSource, Limits, Reuse};
 use crate::query::{Budget, ErrorKind, Interface, PluginFault, Provider, ServiceQuery};
 
-struct Bench {
-    plugins: Plugins,
+pub(in crate::plugin) struct Bench {
+    pub(in crate::plugin) plugins: Plugins,
     registry: Registry,
     folder: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(in crate::plugin) fn new() -> Self {
         let registry = Registry::default();
         let config = EngineConfig { instances: Some(8), tick: Duration::from_millis(1) };
         let folder = tempfile::tempdir().unwrap();
@@ -34,7 +34,7 @@ impl Bench {
         Self { plugins, registry, folder }
     }
 
-    fn config(&self, fixture: &str, limits: Limits) -> ProviderConfig {
+    pub(in crate::plugin) fn config(&self, fixture: &str, limits: Limits) -> ProviderConfig {
         let path = self.folder.path().join(format!("{fixture}.wasm"));
         std::fs::write(&path, component(fixture)).unwrap();
         ProviderConfig {
@@ -48,10 +48,11 @@ impl Bench {
             commands: Default::default(),
             endpoints: Default::default(),
             limits,
+            swap: Default::default(),
         }
     }
 
-    fn parts(&self, config: &ProviderConfig) -> HostParts {
+    pub(in crate::plugin) fn parts(&self, config: &ProviderConfig) -> HostParts {
         let metrics = EgressMetrics::new(&Registry::default());
         HostParts {
             egress: Arc::new(Egress::closed(&config.name, &metrics)),
@@ -60,11 +61,11 @@ impl Bench {
         }
     }
 
-    async fn load(&self, config: &ProviderConfig) -> Result<Candidate, Refusal> {
+    pub(in crate::plugin) async fn load(&self, config: &ProviderConfig) -> Result<Candidate, Refusal> {
         self.plugins.load(config, self.parts(config)).await.map_err(|error| error.refusal)
     }
 
-    async fn provider(&self, fixture: &str, limits: Limits) -> PluginProvider {
+    pub(in crate::plugin) async fn provider(&self, fixture: &str, limits: Limits) -> PluginProvider {
         let config = self.config(fixture, limits);
         let provider = PluginProvider::new(&config);
         provider.publish(self.load(&config).await.unwrap());
@@ -78,16 +79,16 @@ impl Bench {
         }
     }
 
-    fn exposes(&self, line: &str) -> bool {
+    pub(in crate::plugin) fn exposes(&self, line: &str) -> bool {
         String::from_utf8(self.registry.exposition()).unwrap().lines().any(|have| have == line)
     }
 }
 
-fn limits() -> Limits {
+pub(in crate::plugin) fn limits() -> Limits {
     Limits { cpu_time: Duration::from_millis(20), call_timeout: Duration::from_secs(10), ..Limits::default() }
 }
 
-fn figlet() -> FunctionRef {
+pub(in crate::plugin) fn figlet() -> FunctionRef {
     FunctionRef { name: "figlet".parse().unwrap(), namespace: "dev".parse().unwrap() }
 }
 
