@@ -7,7 +7,7 @@
 //! one call: one lease of an instance ([`lease`]) and one budget ([`budget`]).
 //!
 //! wasmtime is named nowhere else in the gateway, and the types that are generated from `wit/`
-//! only in `bindings`, `convert`, `imports`, `interfaces` and `lease`.
+//! only in `bindings`, `convert`, `imports`, `interfaces`, `lease` and `trial`.
 
 mod bindings;
 mod budget;
@@ -31,9 +31,12 @@ pub mod load;
 pub mod manifest;
 mod metrics;
 mod quarantine;
+mod record;
 pub mod refuse;
 pub mod registry;
+pub mod shadow;
 mod trap;
+mod trial;
 
 pub use engine::{EngineConfig, EngineError};
 pub use load::{Candidate, HostParts, Plugins};

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::uri::Scheme;
 use http_body_util::BodyExt as _;
@@ -26,6 +26,8 @@ pub(super) struct Hooks {
     access: Access,
     meter: Arc<EgressMeter>,
     log: Arc<GuestLog>,
+    /// The first request that only a published plugin may send.
+    refused_write: Arc<OnceLock<String>>,
 }
 
 impl Hooks {
@@ -34,12 +36,23 @@ impl Hooks {
             Stage::Candidate => Access::ReadOnly,
             Stage::Published => Access::Full,
         };
-        Self { egress, access, meter: Arc::new(EgressMeter::new(EgressLimits::from(limits))), log }
+        Self {
+            egress,
+            access,
+            meter: Arc::new(EgressMeter::new(EgressLimits::from(limits))),
+            log,
+            refused_write: Arc::default(),
+        }
     }
 
     /// Begins the next call.
     pub(super) fn rearm(&self) {
         self.meter.rearm();
+    }
+
+    /// The first request that was refused because it would have written.
+    pub(super) fn refused_write(&self) -> Option<String> {
+        self.refused_write.get().cloned()
     }
 
     /// The budget that the call's requests broke, whatever the guest made of the error.
@@ -81,7 +94,7 @@ impl WasiHttpHooks for Hooks {
             between_bytes: options.between_bytes_timeout,
         });
         let (egress, meter, log) = (Arc::clone(&self.egress), Arc::clone(&self.meter), Arc::clone(&self.log));
-        let access = self.access;
+        let (access, refused_write) = (self.access, Arc::clone(&self.refused_write));
         Box::new(async move {
             match egress.send(request, access, &meter, timeouts).await {
                 Ok(response) => {
@@ -89,6 +102,9 @@ impl WasiHttpHooks for Hooks {
                     Ok((response, Box::new(std::future::ready(Ok(()))) as Sent<()>))
                 }
                 Err(error) => {
+                    if let EgressError::ReadOnly { grant, rule, .. } = &error {
+                        refused_write.get_or_init(|| format!("{rule} (grant {grant})"));
+                    }
                     log.line(Level::WARN, &sentence(&error), &[]);
                     Err(to_guest(&error))
                 }

@@ -69,6 +69,8 @@ pub(super) struct Loaded {
     pub(super) loaded_at: SystemTime,
     pub(super) turns: Turns,
     pub(super) quarantine: Quarantine,
+    /// Where its requests go: what tells one platform from another.
+    pub(super) platform: BTreeSet<String>,
     idle: Idle,
     idle_watch: Idle,
     /// Keeps the compiled component findable for other providers for as long as somebody uses it.
@@ -204,6 +206,7 @@ impl Plugins {
             manifest,
             loaded_at: SystemTime::now(),
             quarantine: Quarantine::default(),
+            platform: config.grants.values().map(|grant| grant.connect.to_string()).collect(),
             idle: Idle::default(),
             idle_watch: Idle::default(),
             _compiled: Arc::clone(&compiled),

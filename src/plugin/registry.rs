@@ -6,7 +6,7 @@
 
 mod calls;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::load::{Candidate, Loaded};
 use super::manifest::Manifest;
+use super::record::Recorder;
 use crate::name::{Digest, Generation, Namespace, ProviderName};
 use crate::provider::ProviderConfig;
 use crate::query::{Cause, QueryError};
@@ -55,6 +56,8 @@ pub struct PluginProvider {
     previous: Mutex<Option<Arc<Published>>>,
     /// Why there is no generation.
     reason: Mutex<String>,
+    /// The last answers, to try the next generation with.
+    pub(super) recorder: Recorder,
 }
 
 impl PluginProvider {
@@ -69,6 +72,7 @@ impl PluginProvider {
             active: ArcSwapOption::empty(),
             previous: Mutex::default(),
             reason: Mutex::new("its plugin is being loaded".into()),
+            recorder: Recorder::new(config.swap.shadow),
         }
     }
 
@@ -125,6 +129,11 @@ impl PluginProvider {
             loaded_at: plugin.loaded_at,
             is_quarantined: plugin.quarantine.is_active(),
         })
+    }
+
+    /// The plugin of the active generation.
+    pub(super) fn active_plugin(&self) -> Option<Arc<Loaded>> {
+        self.active.load().as_ref().map(|active| Arc::clone(&active.plugin))
     }
 
     fn active(&self) -> Result<Arc<Published>, QueryError> {

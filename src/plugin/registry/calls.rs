@@ -115,6 +115,7 @@ impl ServiceQuery for PluginProvider {
                 |active, status| service_status(status)
                     .map(|status| ServiceStatus { generation: active.number, ..status }),
             );
+            self.recorder.note(function, &answer);
             answer.map_err(|error| error.about(function))
         })
     }
