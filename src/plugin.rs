@@ -42,4 +42,4 @@ pub use engine::{EngineConfig, EngineError};
 pub use load::{Candidate, HostParts, Plugins};
 pub use manifest::Manifest;
 pub use refuse::{LoadError, Refusal};
-pub use registry::{PluginProvider, PluginStatus};
+pub use registry::{CanaryVerdict, PluginProvider, PluginStatus};

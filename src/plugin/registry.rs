@@ -5,6 +5,7 @@
 //! waits for it.
 
 mod calls;
+mod canary;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -18,9 +19,11 @@ use tokio::sync::watch;
 use super::load::{Candidate, Loaded};
 use super::manifest::Manifest;
 use super::record::Recorder;
-use crate::name::{Digest, Generation, Namespace, ProviderName};
+use crate::name::{Digest, FunctionRef, Generation, Namespace, ProviderName};
 use crate::provider::ProviderConfig;
 use crate::query::{Cause, QueryError};
+
+pub use canary::CanaryVerdict;
 
 /// A loaded plugin with its number.
 struct Published {
@@ -29,6 +32,20 @@ struct Published {
     generations: Arc<AtomicU64>,
     /// Turns true when another generation takes over.
     is_retired: watch::Sender<bool>,
+}
+
+impl Published {
+    /// Gives a loaded plugin its number.
+    fn new(plugin: Arc<Loaded>, generations: Arc<AtomicU64>) -> Self {
+        let number = Generation(generations.fetch_add(1, Ordering::Relaxed) + 1);
+        Self { number, plugin, generations, is_retired: watch::Sender::new(false) }
+    }
+
+    /// Tells its watch, and drops the instances that wait. Calls that run end on it.
+    fn retire(&self) {
+        self.is_retired.send_replace(true);
+        self.plugin.close();
+    }
 }
 
 /// What the control plane knows of a provider's plugin.
@@ -52,6 +69,8 @@ pub struct PluginProvider {
     namespaces: Vec<Namespace>,
     is_default: bool,
     active: ArcSwapOption<Published>,
+    /// A generation that serves a share of the functions first.
+    canary: ArcSwapOption<canary::Canary>,
     /// The generation before, ready for a roll back.
     previous: Mutex<Option<Arc<Published>>>,
     /// Why there is no generation.
@@ -70,6 +89,7 @@ impl PluginProvider {
             namespaces: config.namespaces.clone(),
             is_default: config.is_default,
             active: ArcSwapOption::empty(),
+            canary: ArcSwapOption::empty(),
             previous: Mutex::default(),
             reason: Mutex::new("its plugin is being loaded".into()),
             recorder: Recorder::new(config.swap.shadow),
@@ -80,28 +100,45 @@ impl PluginProvider {
     /// stays ready for a [roll back](Self::roll_back), and the one before it is dropped.
     pub fn publish(&self, next: Candidate) -> Generation {
         let Candidate { plugin, generations } = next;
-        self.activate(plugin, generations)
+        self.install(Arc::new(Published::new(plugin, generations)))
     }
 
     /// Makes the previous generation's plugin the active one again, under a new number. `None` if
-    /// there is none.
+    /// there is none. While there is a canary, that is taken back instead, and the active generation
+    /// goes on.
     pub fn roll_back(&self) -> Option<Generation> {
-        let previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(self.activate(Arc::clone(&previous.plugin), Arc::clone(&previous.generations)))
+        let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.canary.load().is_some() {
+            self.end_canary(Some("it was asked for"));
+            return self.active.load().as_ref().map(|active| active.number);
+        }
+        let before = previous.take()?;
+        let next = Published::new(Arc::clone(&before.plugin), Arc::clone(&before.generations));
+        Some(self.install_with(&mut previous, Arc::new(next)))
     }
 
-    fn activate(&self, plugin: Arc<Loaded>, generations: Arc<AtomicU64>) -> Generation {
+    /// Makes a generation the active one, for all functions.
+    fn install(&self, next: Arc<Published>) -> Generation {
         let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = Generation(generations.fetch_add(1, Ordering::Relaxed) + 1);
-        plugin.open();
-        plugin.shared.metrics.generation.set(i64::try_from(number.0).unwrap_or(i64::MAX));
-        let next = Published { number, plugin, generations, is_retired: watch::Sender::new(false) };
-        let retired = self.active.swap(Some(Arc::new(next)));
+        self.install_with(&mut previous, next)
+    }
+
+    /// The same for whoever holds the writers' lock.
+    fn install_with(&self, previous: &mut Option<Arc<Published>>, next: Arc<Published>) -> Generation {
+        let number = next.number;
+        next.plugin.open();
+        next.plugin.shared.metrics.generation.set(i64::try_from(number.0).unwrap_or(i64::MAX));
+        let retired = self.active.swap(Some(next));
         let provider = &self.name;
         tracing::info!(%provider, generation = number.0, previous = retired.as_ref().map(|old| old.number.0), "published");
+        // A canary that became the active generation is none any more; any other is superseded.
+        if self.canary.load().as_ref().is_some_and(|canary| canary.published.number == number) {
+            self.canary.store(None);
+        } else {
+            self.end_canary(None);
+        }
         if let Some(old) = &retired {
-            old.is_retired.send_replace(true);
-            old.plugin.close();
+            old.retire();
         }
         *previous = retired;
         number
@@ -134,6 +171,14 @@ impl PluginProvider {
     /// The plugin of the active generation.
     pub(super) fn active_plugin(&self) -> Option<Arc<Loaded>> {
         self.active.load().as_ref().map(|active| Arc::clone(&active.plugin))
+    }
+
+    /// The generation that answers for a function: the canary, or the active one.
+    fn serving(&self, function: &FunctionRef) -> Result<Arc<Published>, QueryError> {
+        match self.canary.load().as_ref() {
+            Some(canary) if canary.serves(function) => Ok(Arc::clone(&canary.published)),
+            Some(_) | None => self.active(),
+        }
     }
 
     fn active(&self) -> Result<Arc<Published>, QueryError> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::clock::Moment;
 use super::super::convert::endpoints::endpoints;
 use super::super::convert::{change_set, functions as convert, lists, service_status};
 use super::super::instance::Instance;
@@ -19,11 +20,22 @@ use crate::query::{
     Answer, Cause, ChangeSet, Endpoint, ErrorKind, Interface, Provider, QueryError, ServiceQuery, ServiceStatus,
 };
 
-/// One call: the active generation, a lease, the guest's function, and the answer checked.
+/// The generation of a function, or the active one for what concerns no single function.
+macro_rules! serving {
+    ($self:ident) => {
+        $self.active()
+    };
+    ($self:ident $function:expr) => {
+        $self.serving($function)
+    };
+}
+
+/// One call: the generation that serves, a lease, the guest's function, and the answer checked.
 macro_rules! ask {
-    ($self:ident, $field:ident, $slot:expr, $turn:expr, $wall:expr,
+    ($self:ident $(for $function:expr)?, $field:ident, $slot:expr, $turn:expr, $wall:expr,
      |$guest:ident, $store:ident| $call:expr, |$active:ident, $answer:ident| $convert:expr $(,)?) => {{
-        let $active = $self.active()?;
+        let $active = serving!($self $($function)?)?;
+        let begun = Moment::now();
         let plugin = &*$active.plugin;
         let answered: Result<_, QueryError> = async {
             if plugin.exports.$field.is_none() {
@@ -43,6 +55,9 @@ macro_rules! ask {
             lease.end(returned, |$answer| $convert)
         }
         .await;
+        if let Some(canary) = $self.canary.load().as_ref() {
+            canary.count($active.number, &answered, Moment::now().since(begun));
+        }
         answered.map_err(|error| error.of(&$self.name, $active.number))
     }};
 }
@@ -106,7 +121,7 @@ impl ServiceQuery for PluginProvider {
         Box::pin(async move {
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
             let answer = ask!(
-                self,
+                self for function,
                 service_query,
                 None,
                 Turn::Any,
@@ -124,7 +139,7 @@ impl ServiceQuery for PluginProvider {
         Box::pin(async move {
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
             let answer = ask!(
-                self,
+                self for function,
                 service_query,
                 None,
                 Turn::Any,
@@ -143,12 +158,12 @@ impl ServiceQuery for PluginProvider {
         expected_version: Option<&'a str>,
     ) -> Answer<'a, Option<ServiceStatus>> {
         Box::pin(async move {
-            if !self.has(Interface::Scaling) {
+            if self.serving(function)?.plugin.exports.scaling.is_none() {
                 return self.set_replicas(function, at_least).await.map(|()| None);
             }
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
             let answer = ask!(
-                self,
+                self for function,
                 scaling,
                 Some(Interface::Scaling),
                 Turn::Any,
@@ -202,7 +217,7 @@ impl Provider for PluginProvider {
         Box::pin(async move {
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
             let answer = ask!(
-                self,
+                self for function,
                 endpoints,
                 Some(Interface::Endpoints),
                 Turn::Any,
@@ -232,7 +247,7 @@ impl Provider for PluginProvider {
         Box::pin(async move {
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
             let answer = ask!(
-                self,
+                self for function,
                 functions,
                 Some(Interface::Functions),
                 Turn::Any,
@@ -278,7 +293,7 @@ impl Provider for PluginProvider {
         Box::pin(async move {
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
             let answer = ask!(
-                self,
+                self for function,
                 functions,
                 Some(Interface::Functions),
                 Turn::Long,
