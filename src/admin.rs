@@ -251,7 +251,8 @@ async fn perform(
 /// `/system/info`: this gateway, and the platform of the default provider (of the first one where
 /// none is the default); `null` when it cannot say, as in OpenFaaS.
 async fn info(shared: &Shared) -> Result<Response<Body>, Refusal> {
-    let entries = shared.parts.directory.entries();
+    let listing = shared.parts.directory.listing();
+    let entries = listing.entries();
     let platform = match entries.iter().find(|entry| entry.is_default).or_else(|| entries.first()) {
         None => None,
         Some(entry) => match entry.provider.describe().await {

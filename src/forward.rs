@@ -30,8 +30,7 @@ use prometheus::IntCounter;
 pub use body::{RequestBody, RequestBodyError, ResponseBody, ResponseBodyError};
 pub use error::Error;
 
-use crate::provider::Entry;
-use crate::query::{Endpoint, Target};
+use crate::query::{Endpoint, Target, Via};
 use crate::scaler::{AddressPolicy, EndpointRef, Pick};
 use crate::shutdown::Drain;
 use crate::upstream::{self, AddressCheck, Place, Pool, Protocol, SendError, Timeouts, Tls};
@@ -165,13 +164,8 @@ impl Forward {
     ///
     /// # Cancel safety
     /// Dropping it closes the connection; the function may have seen the request.
-    pub async fn send(
-        &self,
-        outbound: &mut Outbound,
-        entry: &Entry,
-        pick: Pick,
-    ) -> Result<Response<ResponseBody>, Error> {
-        let aim = self.aim(entry, &pick)?;
+    pub async fn send(&self, outbound: &mut Outbound, pick: Pick) -> Result<Response<ResponseBody>, Error> {
+        let aim = self.aim(&pick)?;
         let Some(mut request) = outbound.request.take() else {
             return Err(Error::BadEndpoint("nothing to send".into()));
         };
@@ -201,8 +195,8 @@ impl Forward {
         }
     }
 
-    fn aim(&self, entry: &Entry, endpoint: &EndpointRef) -> Result<Aim, Error> {
-        let Endpoint { target, path_prefix, host_header, tls, .. } = endpoint.endpoint();
+    fn aim(&self, endpoint: &EndpointRef) -> Result<Aim, Error> {
+        let Endpoint { target, path_prefix, host_header, tls, via, .. } = endpoint.endpoint();
         let host = host_header.as_ref().map(|host| field(host)).transpose()?;
         match target {
             Target::Authority(authority) => {
@@ -218,7 +212,7 @@ impl Forward {
                 Ok(Aim { target, prefix: Arc::clone(path_prefix), host, absolute: None })
             }
             Target::Grant(name) => {
-                let client = entry.provider.grant(name).ok_or_else(|| Error::UnknownGrant((**name).into()))?;
+                let Via(client) = via.as_ref().ok_or_else(|| Error::UnknownGrant((**name).into()))?;
                 // What follows the prefix cannot climb out of it: the router refuses dot segments.
                 if !client.admits(path_prefix) {
                     return Err(Error::NotOpened { grant: (**name).into(), path: (**path_prefix).into() });

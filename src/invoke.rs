@@ -16,7 +16,7 @@ pub use body::{Body, BodyError};
 
 use crate::forward::{self, Forward, Outbound, Peer, ResponseBody};
 use crate::metrics::Registry;
-use crate::name::{FunctionRef, Namespace};
+use crate::name::{FunctionRef, Generation, Namespace};
 use crate::query::Fault;
 use crate::respond::{self, CALL_ID, CallId, Problem};
 use crate::router::{self, Route};
@@ -110,13 +110,13 @@ impl Invoke {
                 let rest_at = uri.path().len() - rest.len();
                 let method = request.method().clone();
                 let began = tracing::enabled!(target: "wicketgate::access", tracing::Level::DEBUG).then(Instant::now);
-                let response = self.invoke(&name, rest_at, request, peer).await;
+                let (response, generation) = self.invoke(&name, rest_at, request, peer).await;
                 let Some(began) = began else { return Ok(response) };
                 let (status, call_id) = (response.status().as_u16(), response.headers().get(CALL_ID));
                 // One line for each invocation, for whoever asks for it: `log = "info,wicketgate::access=debug"`.
                 tracing::debug!(
                     target: "wicketgate::access", %method, path = uri.path(), status, call_id = ?call_id,
-                    peer = %peer.address, seconds = began.elapsed().as_secs_f64(), "invoked"
+                    peer = %peer.address, generation = generation.map(|generation| generation.0), seconds = began.elapsed().as_secs_f64(), "invoked"
                 );
                 response
             }
@@ -127,8 +127,14 @@ impl Invoke {
         Ok(answer)
     }
 
-    /// The whole way of one invocation.
-    async fn invoke(&self, name: &str, rest_at: usize, mut request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+    /// The whole way of one invocation, and the generation whose word on the function was followed.
+    async fn invoke(
+        &self,
+        name: &str,
+        rest_at: usize,
+        mut request: Request<Incoming>,
+        peer: &Peer,
+    ) -> (Response<Body>, Option<Generation>) {
         let call_id = CallId::of(request.headers());
         let started = start_time();
         let fields = request.headers_mut();
@@ -140,7 +146,7 @@ impl Invoke {
             Some((function, counted)) => (function, Some(counted)),
             None => match router::function(name, &self.default_namespace) {
                 Ok(function) => (function, None),
-                Err(refused) => return self.refuse(&Problem::of_path(&refused), &call_id),
+                Err(refused) => return (self.refuse(&Problem::of_path(&refused), &call_id), None),
             },
         };
 
@@ -148,7 +154,7 @@ impl Invoke {
         let call = Call { function: &function, call_id: &call_id };
         let mut ready = match self.ready(&call).await {
             Ok(ready) => ready,
-            Err(problem) => return self.refuse(&problem, &call_id),
+            Err(problem) => return (self.refuse(&problem, &call_id), None),
         };
 
         // 3. Forward. Only now it is known that the function exists, so only now it is counted.
@@ -177,7 +183,7 @@ impl Invoke {
         if let Some(waited) = ready.waited {
             fields.append(SERVER_TIMING, scale_timing(waited));
         }
-        response
+        (response, Some(ready.generation))
     }
 
     /// Sends a request to an instance, and to another one where that is safe: see
@@ -188,15 +194,17 @@ impl Invoke {
         let mut attempt = 1;
         while let Some(chosen) = pick.take() {
             let endpoint = (*chosen).clone();
-            let error = match self.forward.send(outbound, &ready.entry, chosen).await {
+            let error = match self.forward.send(outbound, chosen).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             if attempt == ATTEMPTS || !outbound.is_sendable() {
-                tracing::warn!(%call_id, %function, ?endpoint, error = %chain(&error), "not forwarded");
+                let generation = ready.generation.0;
+                tracing::warn!(%call_id, %function, generation, ?endpoint, error = %chain(&error), "not forwarded");
                 return Err(Problem::of_forwarding(&error, function));
             }
-            tracing::debug!(%call_id, %function, ?endpoint, error = %chain(&error), attempt, "forwarding again");
+            let generation = ready.generation.0;
+            tracing::debug!(%call_id, %function, generation, ?endpoint, error = %chain(&error), attempt, "forwarding again");
             attempt += 1;
             if error.is_refused() {
                 // Nobody listens there: the instance is gone, or the platform was too early. Forgetting
@@ -208,7 +216,7 @@ impl Invoke {
                 pick = ready.endpoints.pick_other(&endpoint).or_else(|| ready.endpoints.pick());
             }
         }
-        tracing::warn!(%call_id, %function, "no endpoint");
+        tracing::warn!(%call_id, %function, generation = ready.generation.0, "no endpoint");
         Err(Problem::of_forwarding(&forward::Error::BadEndpoint("there is none".into()), function))
     }
 

@@ -1,19 +1,19 @@
 //! What the operator says of a provider, after it was checked: plain data that the control plane
 //! loads from and the data plane reads.
 
+mod directory;
 mod swap;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::host::grant::Grant;
 use crate::host::processes::CommandSpec;
-use crate::name::{Digest, FunctionRef, Namespace, ProviderName};
-use crate::query::Provider;
+use crate::name::{Digest, Namespace, ProviderName};
+pub use directory::{Directory, Entry, Listing};
 pub use swap::{CanaryConfig, SwapConfig};
 
 /// Where a component's bytes come from.
@@ -63,7 +63,7 @@ pub struct ProviderConfig {
 }
 
 /// Which addresses the gateway may send requests to for a provider's functions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointPolicy {
     /// Networks and names that may be dialled. Default: none. Metadata services, link-local
     /// addresses and the gateway's own listeners are refused even if they are named here.
@@ -125,6 +125,9 @@ pub struct Limits {
     pub state_quota: u64,
     /// `component-bytes`: size of the component. Default 64 MiB, at most 256 MiB.
     pub component_bytes: u64,
+    /// `drain-timeout`: how long calls of a generation may go on after another took over. Questions are
+    /// cut then; writes end within their own timeouts. Default 10 s, at most 10 min.
+    pub drain_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -148,6 +151,7 @@ impl Default for Limits {
             instances: Reuse::default(),
             state_quota: 1 << 20,
             component_bytes: 64 << 20,
+            drain_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -175,62 +179,5 @@ impl Default for Reuse {
             age: Duration::from_secs(60),
             recycle_above: 16 << 20,
         }
-    }
-}
-
-/// Which provider serves which namespace. Immutable: a changed configuration makes a new one.
-#[derive(Clone, Default)]
-pub struct Directory {
-    entries: Vec<Arc<Entry>>,
-    by_namespace: BTreeMap<Namespace, usize>,
-    default: Option<usize>,
-}
-
-/// A provider and what the data plane must know of its configuration.
-pub struct Entry {
-    /// Asks the platform.
-    pub provider: Arc<dyn Provider>,
-    /// Where its functions may be.
-    pub endpoints: EndpointPolicy,
-    /// The namespaces that it claims.
-    pub namespaces: Vec<Namespace>,
-    /// Whether it serves the namespaces that nobody claims.
-    pub is_default: bool,
-}
-
-impl Directory {
-    /// A directory of these providers. The configuration made sure that no namespace is claimed twice.
-    #[must_use]
-    pub fn new(entries: Vec<Entry>) -> Self {
-        let mut directory = Self::default();
-        for (index, entry) in entries.into_iter().enumerate() {
-            for namespace in &entry.namespaces {
-                directory.by_namespace.insert(namespace.clone(), index);
-            }
-            if entry.is_default {
-                directory.default = Some(index);
-            }
-            directory.entries.push(Arc::new(entry));
-        }
-        directory
-    }
-
-    /// The provider of a function's namespace, or the default one.
-    #[must_use]
-    pub fn of(&self, function: &FunctionRef) -> Option<&Arc<Entry>> {
-        self.of_namespace(&function.namespace)
-    }
-
-    /// The provider of a namespace, or the default one.
-    #[must_use]
-    pub fn of_namespace(&self, namespace: &Namespace) -> Option<&Arc<Entry>> {
-        let index = self.by_namespace.get(namespace).copied().or(self.default)?;
-        self.entries.get(index)
-    }
-
-    /// All providers, in the order of the configuration.
-    #[must_use]
-    pub fn entries(&self) -> &[Arc<Entry>] {
-        &self.entries
     }
 }

@@ -78,7 +78,28 @@ pub struct Endpoint {
     pub ttl: Duration,
     /// The identity of the instance; empty behind a proxy.
     pub instance: Arc<str>,
+    /// For a grant: the connection of the generation that named the endpoint, so that a request never
+    /// follows an answer of one generation into the grant of another.
+    pub via: Option<Via>,
 }
+
+/// A generation's grant, to forward functions' requests through. Equal only to itself.
+#[derive(Clone)]
+pub struct Via(pub Arc<GrantClient>);
+
+impl std::fmt::Debug for Via {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.authority())
+    }
+}
+
+impl PartialEq for Via {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Via {}
 
 /// What happened since a watch's cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -184,12 +205,6 @@ pub trait Provider: ServiceQuery {
 
     /// The generation that answers now. Grows with every publish.
     fn generation(&self) -> Generation;
-
-    /// One of its grants by name, to forward a function's requests through ([`Target::Grant`]).
-    fn grant(&self, name: &str) -> Option<Arc<GrantClient>> {
-        let _ = name;
-        None
-    }
 
     /// Waits for changes for up to `timeout`; without a cursor, a page of a full snapshot.
     fn changes<'a>(

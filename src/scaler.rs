@@ -21,6 +21,7 @@ pub mod endpoints;
 mod episode;
 mod error;
 mod home;
+mod homes;
 pub mod labels;
 mod meters;
 mod negative;
@@ -43,7 +44,6 @@ pub use labels::ScaleSettings;
 pub use policy::{AddressPolicy, AddressRefused, OwnListeners};
 pub use template::{BadTemplate, Template};
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,10 +54,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::metrics::Registry;
-use crate::name::{FunctionRef, Generation, Namespace, ProviderName};
+use crate::name::{FunctionRef, Generation, ProviderName};
 use crate::provider::{Directory, Entry};
 use episode::{Episode, Found, Joined};
 use home::Home;
+use homes::Homes;
 use meters::Meters;
 use negative::Negative;
 use probe::{Probe, TcpProbe};
@@ -97,8 +98,7 @@ impl fmt::Debug for Ready {
 /// [`ScaleError::ShuttingDown`].
 pub struct Scaler {
     shared: Arc<Shared>,
-    directory: Arc<Directory>,
-    homes: BTreeMap<ProviderName, Arc<Home>>,
+    homes: Homes,
     own: Arc<OwnListeners>,
     tasks: Tasks,
 }
@@ -126,15 +126,9 @@ impl Scaler {
             began: Instant::now(),
             config,
         });
-        let tasks = Tasks::new();
-        let mut homes = BTreeMap::new();
-        for entry in directory.entries() {
-            let (home, queue) = Home::new(entry, &own);
-            tasks.spawn(refresh::run(Arc::clone(&shared), Arc::clone(&home), queue));
-            tasks.spawn(watching::run(Arc::clone(&shared), Arc::clone(&home)));
-            homes.insert(entry.provider.name().clone(), home);
-        }
-        Self { shared, directory, homes, own, tasks }
+        let scaler = Self { shared, homes: Homes::new(directory), own, tasks: Tasks::new() };
+        scaler.update();
+        scaler
     }
 
     /// The endpoints of a function that is known to have an instance. Never waits and asks nobody:
@@ -154,7 +148,7 @@ impl Scaler {
             Home::refresh(tracked);
         }
         Some(Ready {
-            entry: Arc::clone(&tracked.home.entry),
+            entry: Arc::clone(&tracked.home().entry),
             endpoints: Arc::clone(endpoints),
             waited: None,
             generation: snapshot.status.generation,
@@ -182,7 +176,7 @@ impl Scaler {
         let waited = began.elapsed();
         self.shared.meters.waits.observe(waited.as_secs_f64());
         let Found { endpoints, generation } = outcome.unwrap_or(Err(ScaleError::ShuttingDown))?;
-        Ok(Ready { entry: Arc::clone(&tracked.home.entry), endpoints, waited: Some(waited), generation })
+        Ok(Ready { entry: Arc::clone(&tracked.home().entry), endpoints, waited: Some(waited), generation })
     }
 
     /// Joins the cold start of a function, or begins it.
@@ -193,15 +187,18 @@ impl Scaler {
             return Err(if is_unknown { error } else { backing_off(function, until, error) });
         }
         let tracked = shared.table.get_or_insert(function, || {
-            let entry = self.directory.of(function);
-            let home = entry.and_then(|entry| self.homes.get(entry.provider.name()));
+            let home = self.homes.of(function);
             let home = home.ok_or_else(|| ScaleError::NoProvider { function: function.clone() })?;
             let permit = Arc::clone(&shared.lookups).try_acquire_owned().map_err(|_none_left| {
                 shared.meters.refused.with_label_values(&["lookups"]).inc();
                 ScaleError::TooManyLookups { limit: shared.config.lookups }
             })?;
-            Ok(Arc::new(Tracked::new(function.clone(), Arc::clone(home), permit)))
+            Ok(Arc::new(Tracked::new(function.clone(), home, permit)))
         })?;
+        // An update that began since has not seen it.
+        if !self.settle(&tracked) {
+            return Err(ScaleError::NoProvider { function: function.clone() });
+        }
         shared.count_tracked();
         tracked.touch(shared.began.elapsed().as_secs());
         let place = Place::take(shared, &tracked).inspect_err(|_full| {
@@ -227,7 +224,7 @@ impl Scaler {
             let (outcome, joined) = watch::channel(None);
             control.episode = Some(joined.clone());
             let (shared, tracked) = (Arc::clone(shared), Arc::clone(&tracked));
-            self.tasks.spawn(async move { Episode::new(shared, tracked).run(outcome).await });
+            let _owned = self.tasks.spawn(async move { Episode::new(shared, tracked).run(outcome).await });
             joined
         });
         drop(control);
@@ -253,14 +250,68 @@ impl Scaler {
     /// Asks again about all functions of a provider, after its plugin was swapped. What is known is
     /// used until the answers are there.
     pub fn invalidate_provider(&self, provider: &ProviderName) {
-        let Some(home) = self.homes.get(provider) else { return };
+        self.swapped(provider, Tracked::expire);
+    }
+
+    /// Forgets what is known of a provider's functions, after another platform took over. Cold starts
+    /// under way begin again on the new one, and nobody who waits for them is failed.
+    pub fn platform_changed(&self, provider: &ProviderName) {
+        self.swapped(provider, Tracked::begin_again);
+    }
+
+    fn swapped(&self, provider: &ProviderName, tell: impl Fn(&Tracked)) {
+        let Some(home) = self.homes.named(provider) else { return };
         home.swapped.notify_one();
-        let serves = |namespace: &Namespace| {
-            self.directory.of_namespace(namespace).is_some_and(|entry| entry.provider.name() == provider)
+        self.shared.negative.remove_of(|namespace| self.homes.serves(&home, namespace));
+        for tracked in self.shared.table.filter(|tracked| Arc::ptr_eq(&tracked.home(), &home)) {
+            tell(&tracked);
+        }
+    }
+
+    /// Follows the directory after it was published: providers that are new get their background work,
+    /// that of providers that are gone ends, and functions whose provider is another now move to it. A
+    /// provider with the same endpoint policy keeps what is known of its functions. Callers who wait for
+    /// a function that nobody serves any more get [`ScaleError::NoProvider`]; the others wait on.
+    pub fn update(&self) {
+        let open = |entry: &Arc<Entry>| {
+            let (home, queue) = Home::new(entry, &self.own);
+            let refresh = self.tasks.spawn(refresh::run(Arc::clone(&self.shared), Arc::clone(&home), queue));
+            let watch = self.tasks.spawn(watching::run(Arc::clone(&self.shared), Arc::clone(&home)));
+            home.works([refresh, watch]);
+            home
         };
-        self.shared.negative.remove_of(serves);
-        for tracked in self.shared.table.filter(|tracked| Arc::ptr_eq(&tracked.home, home)) {
-            tracked.expire();
+        let Some(ended) = self.homes.follow(open) else { return };
+        for home in &ended {
+            home.end();
+            let name = home.entry.provider.name();
+            let healthy = &self.shared.meters.watching;
+            if self.homes.named(name).is_none() && healthy.remove_label_values(&[name.as_str()]).is_err() {
+                tracing::debug!(provider = %name, "it had no watch");
+            }
+        }
+        // Whatever was said of a name may have been another provider's word.
+        self.shared.negative.remove_of(|_all| true);
+        for tracked in self.shared.table.filter(|_all| true) {
+            self.settle(&tracked);
+        }
+        self.shared.count_tracked();
+    }
+
+    /// Moves a function to the home that it has now; `false` if it has none. An update may begin at any
+    /// moment, so it looks again until nothing changed.
+    fn settle(&self, tracked: &Arc<Tracked>) -> bool {
+        loop {
+            let seen = self.homes.mark();
+            let home = self.homes.of(&tracked.function);
+            if let Some(home) = &home {
+                tracked.move_to(home, &self.shared.config);
+            } else {
+                tracked.leave(ScaleError::NoProvider { function: tracked.function.clone() });
+                self.shared.table.remove(tracked);
+            }
+            if self.homes.mark() == seen {
+                return home.is_some();
+            }
         }
     }
 

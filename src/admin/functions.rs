@@ -42,7 +42,7 @@ pub(super) async fn list(shared: &Shared, query: &Query<'_>) -> Result<Response<
     let places = match query.get("namespace") {
         Some(text) => {
             let namespace = input::namespace(&text)?;
-            vec![(Arc::clone(provider_of(shared, &namespace)?), namespace)]
+            vec![(provider_of(shared, &namespace)?, namespace)]
         }
         None => places(shared),
     };
@@ -89,7 +89,7 @@ pub(super) fn mark_partial(response: &mut Response<Body>, missing: &[String]) {
 /// Every namespace that a provider claims, and the default one with whoever serves it.
 fn places(shared: &Shared) -> Vec<(Arc<Entry>, Namespace)> {
     let mut places = Vec::new();
-    for entry in shared.parts.directory.entries() {
+    for entry in shared.parts.directory.listing().entries() {
         let extra = unclaimed_default(shared, entry);
         places.extend(entry.namespaces.iter().chain(extra).map(|namespace| (Arc::clone(entry), namespace.clone())));
     }
@@ -100,7 +100,7 @@ fn places(shared: &Shared) -> Vec<(Arc<Entry>, Namespace)> {
 pub(super) fn unclaimed_default<'a>(shared: &'a Shared, entry: &Arc<Entry>) -> Option<&'a Namespace> {
     let default = &shared.config.default_namespace;
     let owner = shared.parts.directory.of_namespace(default)?;
-    (Arc::ptr_eq(owner, entry) && !entry.namespaces.contains(default)).then_some(default)
+    (Arc::ptr_eq(&owner, entry) && !entry.namespaces.contains(default)).then_some(default)
 }
 
 /// The functions of one place, with the place.
@@ -140,7 +140,7 @@ fn shown<'a>(status: &'a FunctionStatus, counts: &BTreeMap<String, f64>) -> Stat
 /// annotations; that is what `faas-cli ready` polls for.
 pub(super) async fn show(shared: &Shared, name: &str, query: &Query<'_>) -> Result<Response<Body>, Refusal> {
     let function = function(shared, name, query)?;
-    let provider = &provider_of(shared, &function.namespace)?.provider;
+    let provider = Arc::clone(&provider_of(shared, &function.namespace)?.provider);
     let status = if provider.has(Interface::Functions) {
         provider.get(&function, query.flag("usage")).await?
     } else {
@@ -171,7 +171,7 @@ pub(super) async fn change(
     query: &Query<'_>,
 ) -> Result<Response<Body>, Refusal> {
     let (function, deployment) = input::deployment(body, place(shared, query))?;
-    let provider = &provider_of(shared, &function.namespace)?.provider;
+    let provider = Arc::clone(&provider_of(shared, &function.namespace)?.provider);
     let done = match change {
         Change::Deploy => provider.deploy(&deployment).await,
         Change::Update => provider.update(&deployment).await,
@@ -218,7 +218,7 @@ pub(super) fn function(shared: &Shared, name: &str, query: &Query<'_>) -> Result
 }
 
 /// Who serves a namespace.
-pub(super) fn provider_of<'a>(shared: &'a Shared, namespace: &Namespace) -> Result<&'a Arc<Entry>, QueryError> {
+pub(super) fn provider_of(shared: &Shared, namespace: &Namespace) -> Result<Arc<Entry>, QueryError> {
     shared.parts.directory.of_namespace(namespace).ok_or_else(|| {
         QueryError::new(
             Cause::NoProvider,

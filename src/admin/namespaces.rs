@@ -1,5 +1,7 @@
 //! Namespaces: those that the operator gave to a provider, and none else.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
@@ -18,7 +20,7 @@ const PAGE: u32 = 1000;
 /// platform has and nobody else claims.
 pub(super) async fn list(shared: &Shared) -> Result<Response<Body>, Refusal> {
     let (mut names, mut missing) = (Vec::new(), Vec::new());
-    for entry in shared.parts.directory.entries() {
+    for entry in shared.parts.directory.listing().entries() {
         names.extend(entry.namespaces.iter().chain(unclaimed_default(shared, entry)).map(Namespace::to_string));
         if !entry.is_default || !entry.provider.has(Interface::Namespaces) {
             continue;
@@ -106,7 +108,7 @@ pub(super) async fn one(
         Some(path) if unneeded => (input::namespace(path)?, NamespaceEntry::default()),
         _ => input::namespace_entry(body, path.map(str::to_owned))?,
     };
-    let provider = &provider_of(shared, &name)?.provider;
+    let provider = Arc::clone(&provider_of(shared, &name)?.provider);
     if *method == Method::POST {
         provider.create_namespace(&entry).await?;
         return Ok(answer::empty(StatusCode::CREATED));

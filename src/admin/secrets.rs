@@ -1,5 +1,7 @@
 //! Secrets: their names come out, their values only go in.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
@@ -13,9 +15,9 @@ use super::{Body, Shared, input};
 /// `GET /system/secrets`.
 pub(super) async fn list(shared: &Shared, query: &Query<'_>) -> Result<Response<Body>, Refusal> {
     let namespace = place(shared, query).namespace(None)?;
-    let provider = &provider_of(shared, &namespace)?.provider;
+    let provider = Arc::clone(&provider_of(shared, &namespace)?.provider);
     let limit = shared.config.list_entries;
-    let names = all_names(&**provider, Names::Secrets(&namespace), limit).await?;
+    let names = all_names(&*provider, Names::Secrets(&namespace), limit).await?;
     let secrets: Vec<_> = names.into_iter().map(|name| SecretName { name, namespace: namespace.to_string() }).collect();
     answer::json(StatusCode::OK, &secrets)
 }
@@ -28,7 +30,7 @@ pub(super) async fn change(
     query: &Query<'_>,
 ) -> Result<Response<Body>, Refusal> {
     let (namespace, secret) = input::secret(body, place(shared, query))?;
-    let provider = &provider_of(shared, &namespace)?.provider;
+    let provider = Arc::clone(&provider_of(shared, &namespace)?.provider);
     if *method == Method::POST {
         provider.create_secret(&secret).await?;
     } else if *method == Method::PUT {

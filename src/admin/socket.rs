@@ -125,7 +125,8 @@ fn reply<B>(request: &Request<B>, directory: &Directory, reports: &Reports) -> R
     if request.method() != Method::GET {
         return answer::whole(respond::wrong_method());
     }
-    let providers: Vec<_> = directory
+    let listing = directory.listing();
+    let providers: Vec<_> = listing
         .entries()
         .iter()
         .map(|entry| {

@@ -144,6 +144,7 @@ fn limits(section: &Section<'_>) -> Limits {
         instances: reuse(section),
         state_quota: section.size("state-quota", default.state_quota, 0..=GIB),
         component_bytes: section.size("component-bytes", default.component_bytes, 1 << 10..=256 * MIB),
+        drain_timeout: section.duration("drain-timeout", default.drain_timeout, Duration::ZERO..=second(600)),
     };
     if limits.cpu_time > limits.call_timeout.max(limits.deploy_timeout).max(limits.watch_timeout) {
         section.problem_at("cpu-time", "is longer than every call may last; raise call-timeout or lower it");

@@ -59,6 +59,7 @@ fn same_place(a: &Endpoint, b: &Endpoint) -> bool {
         && a.path_prefix == b.path_prefix
         && a.tls == b.tls
         && a.host_header == b.host_header
+        && a.via == b.via
 }
 
 impl fmt::Debug for EndpointRef {
@@ -122,8 +123,12 @@ impl EndpointSet {
                 continue;
             }
             ttl = ttl.min(endpoint.ttl);
-            let known = previous
-                .and_then(|set| set.endpoints.iter().find(|known| same_place(&known.0.endpoint, &endpoint)).cloned());
+            let known = previous.and_then(|set| {
+                let is_known = |known: &&EndpointRef| {
+                    same_place(&known.0.endpoint, &endpoint) && Arc::ptr_eq(&known.0.policy, policy)
+                };
+                set.endpoints.iter().find(is_known).cloned()
+            });
             endpoints.push(known.unwrap_or_else(|| {
                 EndpointRef(Arc::new(Slot { endpoint, policy: Arc::clone(policy), in_flight: AtomicUsize::new(0) }))
             }));

@@ -69,6 +69,10 @@ pub(super) struct Episode {
     last: Option<ScaleError>,
     /// Whether the snapshot may answer the next question in the platform's place.
     trusts_watch: bool,
+    /// When it began, or began again on another platform.
+    began: Instant,
+    /// Which beginning of the function's this is.
+    beginning: u64,
 }
 
 /// What a step of a cold start leads to.
@@ -91,6 +95,8 @@ impl Episode {
             wish: Wish::default(),
             last: None,
             trusts_watch: true,
+            began: Instant::now(),
+            beginning: tracked.beginnings(),
             shared,
             tracked,
         }
@@ -100,14 +106,20 @@ impl Episode {
     pub(super) async fn run(mut self, outcome: watch::Sender<Option<Result<Found, ScaleError>>>) {
         let config = &Arc::clone(&self.shared).config;
         let began = Instant::now();
-        let result = match timeout_at(began + config.scale_timeout, self.search()).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(ScaleError::Timeout {
-                function: self.tracked.function.clone(),
-                limit: config.scale_timeout,
-                retry_after: config.scale_backoff.max(RETRY_AFTER_DEFAULT),
-                source: self.last.take().map(Arc::new),
-            }),
+        let result = loop {
+            match timeout_at(self.began + config.scale_timeout, self.search()).await {
+                Ok(result) => break result,
+                // It began again in the meantime, and has its whole time on the new platform.
+                Err(_elapsed) if Instant::now() < self.began + config.scale_timeout => {}
+                Err(_elapsed) => {
+                    break Err(ScaleError::Timeout {
+                        function: self.tracked.function.clone(),
+                        limit: config.scale_timeout,
+                        retry_after: config.scale_backoff.max(RETRY_AFTER_DEFAULT),
+                        source: self.last.take().map(Arc::new),
+                    });
+                }
+            }
         };
         let label = result.as_ref().err().map_or("ready", ScaleError::label);
         self.shared.meters.cold_starts.with_label_values(&[label]).inc();
@@ -147,8 +159,14 @@ impl Episode {
 
     async fn search(&mut self) -> Result<Found, ScaleError> {
         loop {
+            self.begin_again_if_moved();
+            if let Some(gone) = self.tracked.gone() {
+                return Err(gone);
+            }
             match self.step().await {
                 Step::Ready(found) => return Ok(found),
+                // What a platform said that no longer answers for the function fails nobody.
+                Step::Failed(_) if self.tracked.beginnings() != self.beginning => {}
                 Step::Failed(error) => return Err(error),
                 Step::Wait(until) => {
                     tokio::select! {
@@ -158,6 +176,23 @@ impl Episode {
                 }
             }
         }
+    }
+
+    /// Another platform answers for the function now: everything that this cold start knows is worthless.
+    fn begin_again_if_moved(&mut self) {
+        let beginning = self.tracked.beginnings();
+        if beginning == self.beginning {
+            return;
+        }
+        let config = &self.shared.config;
+        tracing::info!(function = %self.tracked.function, "the cold start begins again on another platform");
+        self.beginning = beginning;
+        self.began = Instant::now();
+        self.polls = Polls::new(config);
+        self.asking = Failures::new(config);
+        self.acting = Failures::new(config);
+        self.wish = Wish::default();
+        self.last = None;
     }
 
     async fn step(&mut self) -> Step {
@@ -195,14 +230,14 @@ impl Episode {
         {
             return Ok(Some(Arc::clone(&snapshot.status)));
         }
-        let home = &self.tracked.home;
+        let home = &Arc::clone(&self.tracked.home());
         let status = ask(home, home.entry.provider.get_replicas(&self.tracked.function)).await?;
         let kept = Arc::new(status.clone());
         Ok(self.tracked.publish(self.ticket, status, None, asked, config).then_some(kept))
     }
 
     async fn ask_for_one(&mut self, asked: Instant, status: &ServiceStatus) -> Step {
-        let home = Arc::clone(&self.tracked.home);
+        let home = Arc::clone(&self.tracked.home());
         self.ticket = self.tracked.ticket();
         let count = super::labels::ScaleSettings::of(status).0.wake();
         let function = &self.tracked.function;
@@ -285,7 +320,7 @@ impl Episode {
 
     /// When to ask next, if no watch says anything before.
     fn next_question(&mut self, asked: Instant) -> Instant {
-        if self.tracked.home.is_watching(&self.tracked.function.namespace) {
+        if self.tracked.home().is_watching(&self.tracked.function.namespace) {
             asked + self.shared.config.poll_interval_watched
         } else {
             self.polls.next(asked)
@@ -297,7 +332,7 @@ impl Episode {
     }
 
     fn provider_failed(&self, source: QueryError) -> ScaleError {
-        let provider = &self.tracked.home.entry.provider;
+        let provider = &Arc::clone(&self.tracked.home()).entry.provider;
         let source = source.of(provider.name(), provider.generation()).about(&self.tracked.function);
         ScaleError::ProviderFailed { function: self.tracked.function.clone(), source: Arc::new(source) }
     }
@@ -309,7 +344,7 @@ impl Episode {
                 // Deployed or seen by the watch since it was asked: that is no word on it now.
                 return Step::Wait(self.polls.next(Instant::now()));
             }
-            let provider = &self.tracked.home.entry.provider;
+            let provider = &Arc::clone(&self.tracked.home()).entry.provider;
             let source = source.of(provider.name(), provider.generation()).about(&self.tracked.function);
             return Step::Failed(self.shared.forget(&self.tracked, Arc::new(source)));
         }

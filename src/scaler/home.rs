@@ -1,10 +1,11 @@
 //! What the scaler keeps for each provider.
 
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
 
 use super::policy::{AddressPolicy, OwnListeners};
 use super::snapshot::Tracked;
@@ -24,6 +25,8 @@ pub(super) struct Home {
     /// Wakes the watch after a swap.
     pub(super) swapped: Notify,
     refreshes: mpsc::Sender<Turn>,
+    /// What runs in the background for it.
+    work: OnceLock<[AbortHandle; 2]>,
 }
 
 impl Home {
@@ -42,6 +45,7 @@ impl Home {
             watching: AtomicBool::new(false),
             swapped: Notify::new(),
             refreshes,
+            work: OnceLock::new(),
         };
         (Arc::new(home), queue)
     }
@@ -56,13 +60,26 @@ impl Home {
         self.watching.swap(watching, Ordering::AcqRel) != watching
     }
 
+    /// Hands it the work that ends with it.
+    pub(super) fn works(&self, work: [AbortHandle; 2]) {
+        if let Err(second) = self.work.set(work) {
+            second.iter().for_each(AbortHandle::abort);
+        }
+    }
+
+    /// Ends its background work. Functions that are still here move away.
+    pub(super) fn end(&self) {
+        self.work.get().into_iter().flatten().for_each(AbortHandle::abort);
+        self.set_watching(false);
+    }
+
     /// Queues a refresh unless one is queued or under way. Never waits.
     pub(super) fn refresh(tracked: &Arc<Tracked>) {
         if tracked.queued.load(Ordering::Relaxed) || tracked.queued.swap(true, Ordering::AcqRel) {
             return;
         }
         // A full queue gives the turn back by dropping it.
-        drop(tracked.home.refreshes.try_send(Turn(Arc::clone(tracked))));
+        drop(tracked.home().refreshes.try_send(Turn(Arc::clone(tracked))));
     }
 }
 

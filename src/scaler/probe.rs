@@ -126,6 +126,7 @@ mod tests {
             tls: false,
             ttl: Duration::from_secs(60),
             instance: authority.as_str().into(),
+            via: None,
         });
         EndpointSet::new(found.collect(), &Arc::new(policy), None, Instant::now(), 16).unwrap()
     }

@@ -126,8 +126,9 @@ async fn renew(
         (ServiceStatus::clone(&known.status), known.asked, "endpoints")
     } else {
         let reason = if known.failures > 0 { "failing" } else { "stale" };
-        let home = &tracked.home;
-        match ask(home, home.entry.provider.get_replicas(&tracked.function)).await {
+        let home = tracked.home();
+        let home = Arc::clone(&home);
+        match ask(&home, home.entry.provider.get_replicas(&tracked.function)).await {
             Ok(status) => (status, now, reason),
             Err(source) => return (reason, failed(shared, tracked, ticket, source)),
         }

@@ -64,7 +64,7 @@ impl Shared {
         tracked: &Tracked,
         previous: Option<&EndpointSet>,
     ) -> Result<EndpointSet, ScaleError> {
-        let home = &tracked.home;
+        let home = &Arc::clone(&tracked.home());
         let function = &tracked.function;
         let asked = Instant::now();
         let found = match (&home.template, home.entry.provider.has(Interface::Endpoints)) {

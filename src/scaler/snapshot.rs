@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
@@ -67,8 +67,8 @@ pub(super) struct Ticket(u64);
 pub(super) struct Tracked {
     /// Which.
     pub(super) function: FunctionRef,
-    /// Its provider.
-    pub(super) home: Arc<Home>,
+    /// Its provider; another one when the directory changed.
+    home: ArcSwap<Home>,
     snapshot: ArcSwapOption<Snapshot>,
     control: Mutex<Control>,
     /// Wakes the cold start when something changed; it is the only one who waits.
@@ -84,6 +84,10 @@ pub(super) struct Tracked {
 #[derive(Default)]
 pub(super) struct Control {
     tickets: u64,
+    /// Grows when another platform answers for the function: its cold start begins again.
+    beginnings: u64,
+    /// Set when nobody serves it any more.
+    gone: Option<ScaleError>,
     /// The cold start under way.
     pub(super) episode: Option<Joined>,
     /// How the last one failed, and until when callers are told so.
@@ -100,7 +104,7 @@ impl Tracked {
     pub(super) fn new(function: FunctionRef, home: Arc<Home>, lookup: OwnedSemaphorePermit) -> Self {
         Self {
             function,
-            home,
+            home: ArcSwap::new(home),
             snapshot: ArcSwapOption::empty(),
             control: Mutex::new(Control { lookup: Some(lookup), ..Control::default() }),
             changed: Notify::new(),
@@ -108,6 +112,21 @@ impl Tracked {
             waiting: AtomicUsize::new(0),
             used: AtomicU64::new(0),
         }
+    }
+
+    /// Its provider's home, now.
+    pub(super) fn home(&self) -> Guard<Arc<Home>> {
+        self.home.load()
+    }
+
+    /// How often its cold start had to begin again.
+    pub(super) fn beginnings(&self) -> u64 {
+        self.control().beginnings
+    }
+
+    /// Why nobody serves it any more.
+    pub(super) fn gone(&self) -> Option<ScaleError> {
+        self.control().gone.clone()
     }
 
     /// The snapshot; valid also when it is replaced meanwhile.
@@ -190,7 +209,7 @@ impl Tracked {
         status.annotations.clear();
         let known = || self.snapshot.load().as_ref().and_then(|snapshot| snapshot.endpoints.clone());
         let endpoints = if status.available_replicas == 0 { None } else { endpoints.or_else(known) };
-        let watched = self.home.is_watching(&self.function.namespace);
+        let watched = self.home().is_watching(&self.function.namespace);
         let stale = (!watched).then(|| asked + config.cache_ttl + jitter(config.cache_ttl));
         // However short their time to live is, endpoints are not asked for more often than counts.
         let renew = endpoints.as_ref().map(|set| set.renew().max(Instant::now() + config.cache_ttl));
@@ -221,6 +240,46 @@ impl Tracked {
         self.snapshot.store(None);
         drop(control);
         self.changed.notify_one();
+    }
+
+    /// Forgets everything, since another platform answers from now on. A cold start under way begins
+    /// again there.
+    pub(super) fn begin_again(&self) {
+        let mut control = self.control();
+        control.tickets += 1;
+        control.beginnings += 1;
+        control.failed = None;
+        control.suspect = false;
+        self.snapshot.store(None);
+        drop(control);
+        self.changed.notify_one();
+    }
+
+    /// Makes `home` its home. What is known of it stays if it is the same provider under the same
+    /// policy; otherwise it is forgotten.
+    pub(super) fn move_to(&self, home: &Arc<Home>, config: &Config) {
+        let before = self.home.load_full();
+        if Arc::ptr_eq(&before, home) {
+            return;
+        }
+        self.home.store(Arc::clone(home));
+        let is_same = before.entry.provider.name() == home.entry.provider.name()
+            && before.entry.endpoints == home.entry.endpoints
+            && Arc::ptr_eq(&before.entry.provider, &home.entry.provider);
+        if is_same {
+            // Answers under way were asked for in the same place, but no watch vouches for them now.
+            self.rewatch(config);
+            self.expire();
+            self.changed.notify_one();
+        } else {
+            self.begin_again();
+        }
+    }
+
+    /// Nobody serves it any more: its cold start ends with `reason`.
+    pub(super) fn leave(&self, reason: ScaleError) {
+        self.control().gone = Some(reason);
+        self.begin_again();
     }
 
     /// Drops an endpoint that refused a connection, and with the last one the snapshot. `false` if it
@@ -266,7 +325,7 @@ impl Tracked {
     pub(super) fn rewatch(&self, config: &Config) {
         let now = Instant::now();
         let control = self.control();
-        let watched = self.home.is_watching(&self.function.namespace);
+        let watched = self.home().is_watching(&self.function.namespace);
         if let Some(snapshot) = self.snapshot.load_full().filter(|snapshot| snapshot.watched != watched) {
             let refresh_at = if watched {
                 snapshot.endpoints.as_ref().map_or(now + config.stale_if_error, |set| set.renew())

@@ -39,6 +39,7 @@ impl Template {
             tls: self.tls,
             ttl: TEMPLATE_TTL,
             instance: Arc::default(),
+            via: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod cold;
 mod fake;
+mod moved;
 mod threads;
 mod warm;
 mod watched;

@@ -98,7 +98,7 @@ fn become_watching(shared: &Shared, home: &Arc<Home>, watching: bool) {
     shared.meters.watching.with_label_values(&[home.entry.provider.name().as_str()]).set(i64::from(watching));
     // The flag first: who publishes later reads it, who published before is found in the table.
     if home.set_watching(watching) {
-        for tracked in shared.table.filter(|tracked| Arc::ptr_eq(&tracked.home, home)) {
+        for tracked in shared.table.filter(|tracked| Arc::ptr_eq(&tracked.home(), home)) {
             tracked.rewatch(&shared.config);
         }
     }
@@ -118,7 +118,7 @@ struct Follow<'a> {
 impl<'a> Follow<'a> {
     fn new(shared: &'a Shared, home: &'a Arc<Home>) -> Self {
         let known = shared.table.filter(|tracked| {
-            Arc::ptr_eq(&tracked.home, home) && home.entry.namespaces.contains(&tracked.function.namespace)
+            Arc::ptr_eq(&tracked.home(), home) && home.entry.namespaces.contains(&tracked.function.namespace)
         });
         let unnamed =
             known.into_iter().map(|tracked| (tracked.function.clone(), (tracked.ticket(), tracked))).collect();
@@ -199,7 +199,7 @@ impl<'a> Follow<'a> {
     /// The function, if it is known and this provider's: a plugin speaks only for its own.
     fn own(&self, function: &FunctionRef) -> Option<Arc<Tracked>> {
         self.shared.table.get(function).filter(|tracked| {
-            Arc::ptr_eq(&tracked.home, self.home) && self.home.entry.namespaces.contains(&function.namespace)
+            Arc::ptr_eq(&tracked.home(), self.home) && self.home.entry.namespaces.contains(&function.namespace)
         })
     }
 

@@ -73,6 +73,7 @@ impl Provider for Platform {
             tls: false,
             ttl: Duration::from_secs(60),
             instance: "one".into(),
+            via: None,
         };
         Box::pin(std::future::ready(Ok(vec![endpoint])))
     }

@@ -51,6 +51,7 @@ fn endpoint(endpoint: wit::Endpoint, has_grant: &impl Fn(&str) -> bool) -> Check
         tls,
         ttl: Duration::from_millis(u64::from(ttl_ms)),
         instance: instance.into(),
+        via: None,
     })
 }
 

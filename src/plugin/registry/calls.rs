@@ -1,6 +1,5 @@
 //! The questions of [`Provider`], each carried out by one function of a guest.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::clock::Moment;
@@ -10,7 +9,6 @@ use super::super::instance::Instance;
 use super::super::lease::{Ask, Lease, Turn};
 use super::super::metrics::Slot;
 use super::PluginProvider;
-use crate::host::egress::GrantClient;
 use crate::name::{FunctionRef, Generation, Namespace, ProviderName};
 use crate::provider::Limits;
 use crate::query::functions::{
@@ -18,6 +16,7 @@ use crate::query::functions::{
 };
 use crate::query::{
     Answer, Cause, ChangeSet, Endpoint, ErrorKind, Interface, Provider, QueryError, ServiceQuery, ServiceStatus,
+    Target, Via,
 };
 
 /// The generation of a function, or the active one for what concerns no single function.
@@ -190,10 +189,6 @@ impl Provider for PluginProvider {
         self.active.load().as_ref().map_or(Generation::default(), |active| active.number)
     }
 
-    fn grant(&self, name: &str) -> Option<Arc<GrantClient>> {
-        self.active.load().as_ref()?.plugin.shared.parts.egress.client(name)
-    }
-
     /// Ends with `cursor-expired` when another generation takes over: a cursor belongs to the plugin
     /// that made it.
     fn changes<'a>(
@@ -223,7 +218,17 @@ impl Provider for PluginProvider {
                 Turn::Any,
                 call_timeout,
                 |guest, store| guest.call_resolve(store, name, namespace),
-                |active, list| endpoints(list, |grant| active.plugin.shared.parts.egress.client(grant).is_some()),
+                |active, list| {
+                    let egress = &active.plugin.shared.parts.egress;
+                    endpoints(list, |grant| egress.client(grant).is_some()).map(|mut found| {
+                        for endpoint in &mut found {
+                            if let Target::Grant(name) = &endpoint.target {
+                                endpoint.via = egress.client(name).map(Via);
+                            }
+                        }
+                        found
+                    })
+                },
             );
             answer.map_err(|error| error.about(function))
         })

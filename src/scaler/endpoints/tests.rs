@@ -16,11 +16,13 @@ fn endpoint(authority: &str, instance: &str, ttl_ms: u64) -> Endpoint {
         tls: false,
         ttl: Duration::from_millis(ttl_ms),
         instance: instance.into(),
+        via: None,
     }
 }
 
 fn set(found: Vec<Endpoint>, previous: Option<&EndpointSet>) -> EndpointSet {
-    EndpointSet::new(found, &policy(), previous, Instant::now(), 16).unwrap()
+    let policy = previous.map_or_else(policy, |set| Arc::clone(set.endpoints()[0].policy()));
+    EndpointSet::new(found, &policy, previous, Instant::now(), 16).unwrap()
 }
 
 fn many(count: usize) -> EndpointSet {

@@ -369,6 +369,6 @@ async fn everything_ends_with_the_scaler() {
     sleep(ms(50)).await;
     drop(world.scaler);
     assert!(joined.changed().await.is_err(), "the cold start ended without an outcome");
-    drop((place, tracked));
+    drop((place, tracked, world.directory));
     assert_eq!(std::sync::Arc::strong_count(&world.provider), 1, "no task keeps the provider");
 }

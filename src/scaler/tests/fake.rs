@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::metrics::Registry;
 use crate::name::{FunctionRef, Generation, Namespace, ProviderName};
-use crate::provider::{AllowedHost, Directory, EndpointPolicy, Entry};
+use crate::provider::{AllowedHost, Directory, EndpointPolicy, Entry, Listing};
 use crate::query::functions::{FunctionDeployment, FunctionPage, FunctionStatus};
 use crate::query::{
     Answer, ChangeSet, Endpoint, ErrorKind, Interface, Provider, QueryError, ServiceQuery, ServiceStatus, Target,
@@ -249,6 +249,7 @@ impl Probe for Wire {
 /// A scaler over one scripted provider that serves the namespace `dev`.
 pub(super) struct World {
     pub(super) scaler: Arc<Scaler>,
+    pub(super) directory: Arc<Directory>,
     pub(super) provider: Arc<Fake>,
     pub(super) network: Arc<Network>,
     pub(super) registry: Registry,
@@ -259,8 +260,29 @@ pub(super) fn world(config: Config) -> World {
 }
 
 pub(super) fn build(config: Config, allow: Option<&str>, template: Option<&str>, interfaces: &[Interface]) -> World {
-    let provider = Arc::new(Fake {
-        name: "edge".parse().unwrap(),
+    let provider = fake("edge", interfaces);
+    let network = Arc::new(Network { accepts_at: Mutex::default(), attempts: Mutex::default() });
+    let registry = Registry::new();
+    let directory = Arc::new(Directory::new(vec![entry(&provider, "dev", allow, template)]));
+    let probe = Box::new(Wire(Arc::clone(&network)));
+    let scaler = Scaler::with_probe(config, Arc::clone(&directory), &registry, probe);
+    World { scaler: Arc::new(scaler), directory, provider, network, registry }
+}
+
+/// What the directory has of a provider that serves one namespace.
+pub(super) fn entry(provider: &Arc<Fake>, namespace: &str, allow: Option<&str>, template: Option<&str>) -> Entry {
+    let allow = allow.map(|network| AllowedHost::Network(network.parse().unwrap())).into_iter().collect();
+    Entry {
+        provider: Arc::<Fake>::clone(provider),
+        endpoints: EndpointPolicy { allow, template: template.map(str::to_owned) },
+        namespaces: vec![namespace.parse().unwrap()],
+        is_default: false,
+    }
+}
+
+pub(super) fn fake(name: &str, interfaces: &[Interface]) -> Arc<Fake> {
+    Arc::new(Fake {
+        name: name.parse().unwrap(),
         event: Notify::new(),
         script: Mutex::new(Script {
             services: HashMap::new(),
@@ -282,23 +304,16 @@ pub(super) fn build(config: Config, allow: Option<&str>, template: Option<&str>,
             lists: 0,
             cursors: Vec::new(),
         }),
-    });
-    let allow = allow.map(|network| AllowedHost::Network(network.parse().unwrap())).into_iter().collect();
-    let asked: Arc<dyn Provider> = Arc::<Fake>::clone(&provider);
-    let entry = Entry {
-        provider: asked,
-        endpoints: EndpointPolicy { allow, template: template.map(str::to_owned) },
-        namespaces: vec!["dev".parse().unwrap()],
-        is_default: false,
-    };
-    let network = Arc::new(Network { accepts_at: Mutex::default(), attempts: Mutex::default() });
-    let registry = Registry::new();
-    let directory = Arc::new(Directory::new(vec![entry]));
-    let scaler = Scaler::with_probe(config, directory, &registry, Box::new(Wire(Arc::clone(&network))));
-    World { scaler: Arc::new(scaler), provider, network, registry }
+    })
 }
 
 impl World {
+    /// Other providers from now on.
+    pub(super) fn publish(&self, entries: Vec<Entry>) {
+        self.directory.publish(Listing::new(entries.into_iter().map(Arc::new).collect()));
+        self.scaler.update();
+    }
+
     /// Makes the function known as one with an instance.
     pub(super) async fn warmed(&self, name: &str) -> Ready {
         self.provider.set(name, 1, 1);
@@ -339,6 +354,7 @@ pub(super) fn endpoint(authority: &str, ttl_ms: u64) -> Endpoint {
         tls: false,
         ttl: Duration::from_millis(ttl_ms),
         instance: authority.into(),
+        via: None,
     }
 }
 
