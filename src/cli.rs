@@ -3,6 +3,7 @@
 
 mod help;
 pub mod logging;
+pub mod plugin;
 mod source;
 
 use std::ffi::OsString;
@@ -49,6 +50,9 @@ pub enum Command {
     /// Check the configuration, list every mistake in it, and end
     #[command(long_about = help::CHECK, after_long_help = help::CHECK_AFTER)]
     Check(Check),
+    /// Look at plugins without running them
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Print a completion script for a shell
     #[command(after_long_help = help::COMPLETIONS_AFTER)]
     Completions {

@@ -28,6 +28,10 @@ fn main() -> ExitCode {
             Ok(_written_or_closed) => ExitCode::SUCCESS,
             Err(error) => fail(&chain(&error), EXIT_USAGE),
         },
+        Command::Plugin(command) => match command.run(environment, &mut io::stdout()) {
+            Ok(outcome) => ExitCode::from(outcome.status()),
+            Err(error) => fail(&chain(&error), error.status()),
+        },
         Command::Completions { shell } => match wicketgate::cli::completions(shell, &mut io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string(), EXIT_START),

@@ -23,6 +23,7 @@ mod fetch;
 mod fixtures;
 mod guest_log;
 mod imports;
+pub mod inspect;
 mod instance;
 pub mod interfaces;
 mod lease;
@@ -39,6 +40,7 @@ mod trap;
 mod trial;
 
 pub use engine::{EngineConfig, EngineError};
+pub use inspect::Inspection;
 pub use load::{Candidate, HostParts, Plugins};
 pub use manifest::Manifest;
 pub use refuse::{LoadError, Refusal};

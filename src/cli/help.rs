@@ -12,6 +12,7 @@ Examples:
   wicketgate serve                          functions are commands on this machine (the bundled example)
   wicketgate serve --config edge.toml       as the file says
   wicketgate check --config edge.toml       list every mistake in the file
+  wicketgate plugin inspect acme.wasm       what a plugin is and wants, without running it
   functions_provider_url=http://faasd-provider:8081/ wicketgate serve
                                             in the place of OpenFaaS's gateway
 

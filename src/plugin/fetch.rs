@@ -11,13 +11,16 @@ use crate::provider::ComponentSource;
 
 /// Reads a component, at most `max_bytes` of it.
 pub(super) async fn fetch(source: &ComponentSource, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
+    let source = source.clone();
+    let fetch = move || fetch_now(&source, max_bytes);
+    tokio::task::spawn_blocking(fetch).await.map_err(|_panicked| Refusal::CompilerPanicked)?
+}
+
+/// The same for who may block.
+pub(super) fn fetch_now(source: &ComponentSource, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
     let bytes = match source {
         ComponentSource::Builtin(name) => builtin::find(name)?.to_vec(),
-        ComponentSource::File(path) => {
-            let path = path.clone();
-            let read = move || read(&path, max_bytes);
-            tokio::task::spawn_blocking(read).await.map_err(|_panicked| Refusal::CompilerPanicked)??
-        }
+        ComponentSource::File(path) => read(path, max_bytes)?,
     };
     if bytes.len() as u64 > max_bytes { Err(Refusal::TooLarge { max_bytes }) } else { Ok(bytes) }
 }

@@ -245,6 +245,20 @@ impl Plugins {
         Ok(component)
     }
 
+    /// What the linker says of a component that does not fit, for tests of what is known by name.
+    #[cfg(test)]
+    pub(super) fn link_problem(&self, bytes: &[u8]) -> String {
+        let component = Component::new(self.engine.wasmtime(), bytes).unwrap();
+        let linked = self.linker_with_processes.instantiate_pre(&component);
+        linked.err().map_or_else(String::new, |error| format!("{error:#}"))
+    }
+
+    /// Whether the engine takes a component.
+    #[cfg(test)]
+    pub(super) fn compiles(&self, bytes: &[u8]) -> bool {
+        Component::new(self.engine.wasmtime(), bytes).is_ok()
+    }
+
     fn link(&self, config: &ProviderConfig, component: &Component) -> Result<InstancePre<HostState>, Refusal> {
         let linker = if config.commands.is_empty() { &self.linker } else { &self.linker_with_processes };
         linker.instantiate_pre(component).map_err(|error| {
@@ -252,7 +266,7 @@ impl Plugins {
             let names = component.component_type();
             let names = names.imports(self.engine.wasmtime());
             match names.map(|(name, _)| name).find(|name| problem.contains(*name)) {
-                Some(import) => Refusal::import(import, &problem, config),
+                Some(import) => Refusal::import(import, &problem, !config.commands.is_empty(), config.name.as_str()),
                 None => Refusal::Link { problem },
             }
         })

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use super::interfaces::{WrongType, full_name};
 use super::manifest::ManifestError;
 use crate::name::{Digest, ProviderName};
-use crate::provider::ProviderConfig;
 
 /// A provider's plugin was not loaded. Nothing that runs has changed.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +63,14 @@ pub enum Refusal {
     /// It is a core module.
     #[error("it is a core module, and a plugin is a component; make one with `wasm-tools component new`")]
     CoreModule,
+    /// Its bytes are not those of a component.
+    #[error("it is damaged, or needs a newer gateway: {problem} (at byte {offset})")]
+    Damaged {
+        /// What does not fit.
+        problem: String,
+        /// Where.
+        offset: u64,
+    },
     /// Its manifest cannot be read.
     #[error("its manifest cannot be read; build it again with the SDK")]
     Manifest(#[source] ManifestError),
@@ -119,26 +126,28 @@ impl Refusal {
         match self {
             Self::UnknownBuiltin { .. } | Self::Read { .. } | Self::TooLarge { .. } => "fetch",
             Self::Digest { .. } => "digest",
-            Self::NotWasm | Self::CoreModule | Self::Manifest(_) | Self::Compile { .. } | Self::CompilerPanicked => {
-                "compile"
-            }
+            Self::NotWasm
+            | Self::CoreModule
+            | Self::Damaged { .. }
+            | Self::Manifest(_)
+            | Self::Compile { .. }
+            | Self::CompilerPanicked => "compile",
             Self::Import { .. } | Self::Link { .. } | Self::NoServiceQuery { .. } => "link",
             Self::Type(_) | Self::Memory { .. } | Self::Start(_) => "type",
         }
     }
 
-    pub(super) fn import(import: &str, problem: &str, config: &ProviderConfig) -> Self {
-        let hint = if import.starts_with("wicketgate:host/processes") && config.commands.is_empty() {
+    /// `problem` is what the linker says, if it was asked.
+    pub(super) fn import(import: &str, problem: &str, has_commands: bool, provider: &str) -> Self {
+        let told = if problem.is_empty() { String::new() } else { format!(" ({problem})") };
+        let hint = if import.starts_with("wicketgate:host/processes") && !has_commands {
             format!(
-                "and the operator declared no command for it; write [provider.{}.command.NAME] if it shall run processes",
-                config.name
+                "and the operator declared no command for it; write [provider.{provider}.command.NAME] if it shall run processes"
             )
         } else if import.starts_with("wicketgate:host/") || import.starts_with("wicketgate:provider/") {
-            format!(
-                "which this gateway has in another version or form; build it against this gateway's contract ({problem})"
-            )
+            format!("which this gateway has in another version or form; build it against this gateway's contract{told}")
         } else if import.starts_with("wasi:") {
-            format!("and this gateway has WASI 0.2 with `wasi:http`; build it for wasm32-wasip2 ({problem})")
+            format!("and this gateway has WASI 0.2 with `wasi:http`; build it for wasm32-wasip2{told}")
         } else {
             "which no gateway has; a plugin may import `wicketgate:host`, `wasi:http` and WASI 0.2".into()
         };

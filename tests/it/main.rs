@@ -27,3 +27,4 @@ mod local;
 mod plugins;
 mod scale;
 mod shutdown;
+mod trust;

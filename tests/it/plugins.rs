@@ -1,7 +1,7 @@
 //! Plugins that are wrong or hostile: each failure is typed, and takes nobody else with it.
 
 #[path = "../fixtures/fixtures.rs"]
-mod fixtures;
+pub mod fixtures;
 
 use std::fmt::Write as _;
 

@@ -1,0 +1,234 @@
+//! `wicketgate plugin ...`: what can be said of a plugin without running it.
+
+mod text;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{EXIT_START, EXIT_USAGE, Source};
+use crate::config::ConfigError;
+use crate::name::ProviderName;
+use crate::plugin::Refusal;
+use crate::plugin::inspect::{Finding, Inspection, Weight};
+use crate::provider::{ComponentSource, Limits, ProviderConfig};
+
+const INSPECT: &str = "\
+Show what a plugin is and what it wants, without running it.
+
+Shown are its size, digest and manifest, the tools that made it, what it offers (exports) and what it \
+wants of the gateway (imports), each with a sentence. With --config it is compared with a provider's \
+settings: what would be refused, and what would be missing.
+
+Names decide here; that every function has the contract's type shows when the plugin is loaded.";
+
+const INSPECT_AFTER: &str = "\
+Examples:
+  wicketgate plugin inspect acme.wasm
+  wicketgate plugin inspect acme.wasm --config edge.toml
+  wicketgate plugin inspect acme.wasm --config edge.toml --provider acme
+  wicketgate plugin inspect builtin:local --json
+
+Without --provider the providers whose component is FILE are compared, else the only one that there is. At \
+most limits.component-bytes (64 MiB) of the file are read.
+
+Exit status:
+  0   it would be loaded, as far as can be told without running it
+  1   it cannot be read, or would be refused
+  64  the command line or the configuration has a mistake";
+
+/// What there is to do with plugins.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what a plugin is and what it wants, without running it
+    #[command(long_about = INSPECT, after_long_help = INSPECT_AFTER)]
+    Inspect(Inspect),
+}
+
+/// `wicketgate plugin inspect`
+#[derive(Args, Clone, Debug)]
+pub struct Inspect {
+    /// The component: a path, or `builtin:NAME`
+    #[arg(value_name = "FILE")]
+    pub file: String,
+    /// Compare it with this configuration
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Compare it with this provider of the configuration
+    #[arg(short, long, value_name = "NAME", requires = "config")]
+    pub provider: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing speaks against it.
+    Fine,
+    /// It would not be loaded.
+    Refused,
+}
+
+impl Outcome {
+    /// The exit status.
+    #[must_use]
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Refused => EXIT_START,
+        }
+    }
+}
+
+/// Why nothing could be said.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// The configuration has mistakes.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The configuration does not say with which provider to compare.
+    #[error("{0}")]
+    Provider(String),
+    /// The component cannot be read.
+    #[error("{file}")]
+    Component {
+        /// Which one.
+        file: String,
+        /// Why.
+        source: Refusal,
+    },
+    /// The answer cannot be written.
+    #[error("the answer cannot be written")]
+    Output(#[from] io::Error),
+}
+
+impl PluginError {
+    /// The exit status.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Provider(_) => EXIT_USAGE,
+            Self::Component { .. } | Self::Output(_) => EXIT_START,
+        }
+    }
+}
+
+/// Everything that is shown.
+#[derive(Serialize)]
+struct Report<'r> {
+    /// The path, or `builtin:NAME`.
+    component: &'r str,
+    #[serde(flatten)]
+    inspection: &'r Inspection,
+    /// What speaks against it: in any gateway of this version, or for each provider that it was compared with.
+    verdicts: Vec<Verdict>,
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    /// `None`: it was compared with no configuration.
+    provider: Option<ProviderName>,
+    is_refused: bool,
+    findings: Vec<Finding>,
+}
+
+impl Command {
+    /// Does it, and writes the answer to `out`.
+    ///
+    /// # Errors
+    /// See [`PluginError`].
+    pub fn run(
+        &self,
+        environment: impl Fn(&str) -> Option<String>,
+        out: &mut impl Write,
+    ) -> Result<Outcome, PluginError> {
+        match self {
+            Self::Inspect(inspect) => inspect.run(environment, out),
+        }
+    }
+}
+
+impl Inspect {
+    fn run(&self, environment: impl Fn(&str) -> Option<String>, out: &mut impl Write) -> Result<Outcome, PluginError> {
+        let source = match self.file.strip_prefix("builtin:") {
+            Some(name) => ComponentSource::Builtin(name.into()),
+            None => ComponentSource::File(super::absolute(Path::new(&self.file))),
+        };
+        let config = match &self.config {
+            Some(path) => Some(Source::choose(Some(path), environment).read()?),
+            None => None,
+        };
+        let providers = match &config {
+            Some(config) => self.choose(&config.providers, &source)?,
+            None => Vec::new(),
+        };
+        let max_bytes = providers.iter().map(|provider| provider.limits.component_bytes).max();
+        let max_bytes = max_bytes.unwrap_or(Limits::default().component_bytes);
+        let inspection = Inspection::of(&source, max_bytes)
+            .map_err(|source| PluginError::Component { file: self.file.clone(), source })?;
+
+        let verdict = |provider: Option<&ProviderConfig>| {
+            let findings = inspection.findings(provider);
+            let is_refused = findings.iter().any(|finding| finding.weight == Weight::Refused);
+            Verdict { provider: provider.map(|provider| provider.name.clone()), is_refused, findings }
+        };
+        let verdicts: Vec<Verdict> = if providers.is_empty() {
+            vec![verdict(None)]
+        } else {
+            providers.into_iter().map(|provider| verdict(Some(provider))).collect()
+        };
+        let is_refused = verdicts.iter().any(|verdict| verdict.is_refused);
+        let report = Report { component: &self.file, inspection: &inspection, verdicts };
+        if self.json {
+            serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from)?;
+            writeln!(out)?;
+        } else {
+            text::write(&report, out)?;
+        }
+        Ok(if is_refused { Outcome::Refused } else { Outcome::Fine })
+    }
+
+    /// The providers to compare with: the named one, those that load this component, or the only one.
+    fn choose<'c>(
+        &self,
+        providers: &'c [ProviderConfig],
+        source: &ComponentSource,
+    ) -> Result<Vec<&'c ProviderConfig>, PluginError> {
+        let names = || providers.iter().map(|provider| provider.name.as_str()).collect::<Vec<_>>().join(", ");
+        if let Some(name) = &self.provider {
+            let found = providers.iter().find(|provider| provider.name.as_str() == name);
+            let found = found.ok_or_else(|| {
+                PluginError::Provider(format!("there is no provider {name:?}; the configuration has {}", names()))
+            });
+            return Ok(vec![found?]);
+        }
+        let its: Vec<&ProviderConfig> =
+            providers.iter().filter(|provider| is_same(&provider.component, source)).collect();
+        match (its.is_empty(), providers) {
+            (false, _) => Ok(its),
+            (true, [only]) => Ok(vec![only]),
+            (true, _) => Err(PluginError::Provider(format!(
+                "no provider's component is {}; say with --provider which one to compare with: {}",
+                self.file,
+                names()
+            ))),
+        }
+    }
+}
+
+/// Whether two sources are the same bundled plugin, or paths of one file.
+fn is_same(one: &ComponentSource, other: &ComponentSource) -> bool {
+    match (one, other) {
+        (ComponentSource::File(one), ComponentSource::File(other)) => {
+            one == other || one.canonicalize().ok().zip(other.canonicalize().ok()).is_some_and(|(a, b)| a == b)
+        }
+        _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What an operator can know of a plugin before it runs.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::plugins::fixtures;
+
+fn wicketgate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wicketgate")).args(arguments).output().unwrap()
+}
+
+fn said(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn inspect_explains_the_bundled_plugins_and_the_fixtures() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["faas-provider", "local"] {
+        let (status, out, err) = said(&wicketgate(&["plugin", "inspect", &format!("builtin:{name}")]));
+        assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+        assert!(out.contains("scales functions"), "{out}");
+    }
+    let good = write(folder.path(), "good.wasm", &fixtures::component("good"));
+    let (status, out, _) = said(&wicketgate(&["plugin", "inspect", &good]));
+    assert_eq!(status, Some(0), "{out}");
+    assert!(out.contains("manifest   none"), "{out}");
+    for (name, expected) in [
+        ("unknown-import", "acme:host/secrets@1.0.0"),
+        ("no-service-query", "wicketgate:provider/service-query@0.1.0"),
+        ("wants-processes", "starts processes"),
+    ] {
+        let file = write(folder.path(), &format!("{name}.wasm"), &fixtures::component(name));
+        let (status, out, err) = said(&wicketgate(&["plugin", "inspect", &file]));
+        assert_eq!((status, err.as_str()), (Some(1), ""), "{name}: {out}");
+        assert!(out.contains(expected), "{name}: {out}");
+    }
+}
+
+#[test]
+fn inspect_compares_with_the_configuration_and_speaks_json() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "wants-memory.wasm", &fixtures::component("wants-memory"));
+    let config = write(
+        folder.path(),
+        "wicketgate.toml",
+        b"[provider.a]\ncomponent = \"wants-memory.wasm\"\nnamespaces = [\"a\"]\nlimits = { memory = \"64KiB\" }\n\
+          digest = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"\n",
+    );
+    let file = folder.path().join("wants-memory.wasm");
+    let (status, out, err) =
+        said(&wicketgate(&["plugin", "inspect", file.to_str().unwrap(), "--config", &config, "--json"]));
+    assert_eq!((status, err.as_str()), (Some(1), ""), "{out}");
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["verdicts"][0]["provider"], "a");
+    let findings = report["verdicts"][0]["findings"].to_string();
+    assert!(findings.contains("limits.memory") && findings.contains("`digest` says"), "{findings}");
+    // The gateway itself thinks the same.
+    let (status, _, err) = said(&wicketgate(&["serve", "--config", &config, "--listen", "127.0.0.1:0"]));
+    assert_eq!(status, Some(1), "{err}");
+    assert!(err.contains("`digest` says"), "{err}");
+}
+
+#[test]
+fn inspect_answers_hostile_files_with_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = fixtures::component("good");
+    let mut flipped = good.clone();
+    flipped[20] ^= 0x40;
+    let huge = folder.path().join("huge.wasm");
+    std::fs::File::create(&huge).unwrap().set_len(100 << 20).unwrap();
+    for (name, expected) in [
+        (write(folder.path(), "empty.wasm", b""), "not WebAssembly"),
+        (write(folder.path(), "script.wasm", b"#!/bin/sh\n"), "not WebAssembly"),
+        (write(folder.path(), "module.wasm", &wat::parse_str("(module)").unwrap()), "core module"),
+        (write(folder.path(), "cut.wasm", &good[..good.len() / 2]), "damaged"),
+        (write(folder.path(), "flipped.wasm", &flipped), "damaged"),
+        (huge.to_str().unwrap().to_owned(), "component-bytes"),
+        (folder.path().to_str().unwrap().to_owned(), "not a regular file"),
+    ] {
+        let (status, out, err) = said(&wicketgate(&["plugin", "inspect", &name]));
+        assert_eq!((status, out.as_str()), (Some(1), ""), "{name}: {err}");
+        assert!(err.contains(expected) && err.lines().count() == 1, "{name}: {err}");
+    }
+}
