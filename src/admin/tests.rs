@@ -1,171 +1,16 @@
 //! The admin API over a platform that is a table: what goes in, what comes out, what was asked.
 
+mod logs;
+mod table;
+
 use std::sync::Mutex;
 
 use http_body_util::Full;
 
 use super::*;
-use crate::name::{Generation, Namespace, ProviderName};
 use crate::provider::{Directory, EndpointPolicy, Entry};
-use crate::query::functions::{
-    FunctionDeployment, FunctionPage, FunctionStatus, LogBatch, LogMessage, LogRequest, NamePage, NamespaceEntry,
-    Platform, Secret,
-};
-use crate::query::{Answer, ErrorKind, Interface, Provider, QueryError, ServiceQuery, ServiceStatus};
 use crate::shutdown;
-
-/// A platform that answers from what a test wrote down, and writes down what it was asked.
-struct Table {
-    name: ProviderName,
-    interfaces: Vec<Interface>,
-    functions: Vec<FunctionStatus>,
-    failure: Option<QueryError>,
-    batches: Mutex<Vec<LogBatch>>,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Table {
-    fn new(name: &str) -> Self {
-        Self {
-            name: name.parse().unwrap(),
-            interfaces: Interface::ALL.to_vec(),
-            functions: Vec::new(),
-            failure: None,
-            batches: Mutex::default(),
-            asked: Arc::default(),
-        }
-    }
-
-    fn with_functions(mut self, names: &[&str]) -> Self {
-        self.functions = names
-            .iter()
-            .map(|name| FunctionStatus {
-                deployment: FunctionDeployment {
-                    service: (*name).into(),
-                    namespace: "openfaas-fn".into(),
-                    ..Default::default()
-                },
-                replicas: 1,
-                ..Default::default()
-            })
-            .collect();
-        self
-    }
-
-    fn down(mut self) -> Self {
-        self.failure = Some(QueryError::platform(ErrorKind::Unavailable, "refused"));
-        self
-    }
-
-    fn say<'a, T: Send + 'a>(&self, what: String, answer: T) -> Answer<'a, T> {
-        self.asked.lock().unwrap().push(what);
-        let failure = self.failure.clone();
-        Box::pin(async move { failure.map_or(Ok(answer), Err) })
-    }
-}
-
-impl ServiceQuery for Table {
-    fn get_replicas<'a>(&'a self, function: &'a FunctionRef) -> Answer<'a, ServiceStatus> {
-        self.say(format!("get-replicas {function}"), ServiceStatus { replicas: 2, ..Default::default() })
-    }
-
-    fn set_replicas<'a>(&'a self, function: &'a FunctionRef, count: u64) -> Answer<'a, ()> {
-        self.say(format!("set-replicas {function} {count}"), ())
-    }
-}
-
-impl Provider for Table {
-    fn name(&self) -> &ProviderName {
-        &self.name
-    }
-
-    fn has(&self, interface: Interface) -> bool {
-        self.interfaces.contains(&interface)
-    }
-
-    fn generation(&self) -> Generation {
-        Generation(1)
-    }
-
-    /// One function in a page, so that more than one means more than one page.
-    fn list<'a>(&'a self, namespace: &'a Namespace, cursor: Option<&'a str>, limit: u32) -> Answer<'a, FunctionPage> {
-        if !self.has(Interface::Functions) {
-            return Box::pin(std::future::ready(Err(QueryError::not_exported(Interface::Functions))));
-        }
-        let index: usize = cursor.map_or(0, |cursor| cursor.parse().unwrap());
-        let functions: Vec<_> = self.functions.get(index).cloned().into_iter().collect();
-        let next = (index + 1 < self.functions.len()).then(|| (index + 1).to_string());
-        self.say(format!("list {namespace} {cursor:?} {limit}"), FunctionPage { functions, next })
-    }
-
-    fn get<'a>(&'a self, function: &'a FunctionRef, usage: bool) -> Answer<'a, FunctionStatus> {
-        match self.functions.iter().find(|status| status.deployment.service == function.name.as_str()) {
-            Some(status) => self.say(format!("get {function} {usage}"), status.clone()),
-            None => Box::pin(std::future::ready(Err(QueryError::platform(ErrorKind::NotFound, "no such function")))),
-        }
-    }
-
-    fn deploy<'a>(&'a self, deployment: &'a FunctionDeployment) -> Answer<'a, ()> {
-        self.say(format!("deploy {}.{} {}", deployment.service, deployment.namespace, deployment.image), ())
-    }
-
-    fn update<'a>(&'a self, deployment: &'a FunctionDeployment) -> Answer<'a, ()> {
-        self.say(format!("update {}.{}", deployment.service, deployment.namespace), ())
-    }
-
-    fn delete<'a>(&'a self, function: &'a FunctionRef) -> Answer<'a, ()> {
-        self.say(format!("delete {function}"), ())
-    }
-
-    fn list_namespaces<'a>(&'a self, _cursor: Option<&'a str>, _limit: u32) -> Answer<'a, NamePage> {
-        let names = vec!["openfaas-fn".to_owned(), "dev".to_owned(), "staging".to_owned()];
-        self.say("list-namespaces".into(), NamePage { names, next: None })
-    }
-
-    fn get_namespace<'a>(&'a self, name: &'a Namespace) -> Answer<'a, NamespaceEntry> {
-        self.say(format!("get-namespace {name}"), NamespaceEntry { name: name.to_string(), ..Default::default() })
-    }
-
-    fn create_namespace<'a>(&'a self, entry: &'a NamespaceEntry) -> Answer<'a, ()> {
-        self.say(format!("create-namespace {}", entry.name), ())
-    }
-
-    fn delete_namespace<'a>(&'a self, name: &'a Namespace) -> Answer<'a, ()> {
-        self.say(format!("delete-namespace {name}"), ())
-    }
-
-    fn list_secrets<'a>(
-        &'a self,
-        namespace: &'a Namespace,
-        _cursor: Option<&'a str>,
-        _limit: u32,
-    ) -> Answer<'a, NamePage> {
-        self.say(format!("list-secrets {namespace}"), NamePage { names: vec!["key".into()], next: None })
-    }
-
-    fn create_secret<'a>(&'a self, secret: &'a Secret) -> Answer<'a, ()> {
-        self.say(format!("create-secret {}.{} {:?}", secret.name, secret.namespace, secret.value), ())
-    }
-
-    fn logs<'a>(
-        &'a self,
-        request: &'a LogRequest,
-        cursor: Option<&'a str>,
-        _limit: u32,
-        _timeout: Duration,
-    ) -> Answer<'a, LogBatch> {
-        let batch = self.batches.lock().unwrap().pop();
-        match batch {
-            Some(batch) => self.say(format!("logs {request:?} {cursor:?}"), batch),
-            None => Box::pin(std::future::ready(Err(QueryError::platform(ErrorKind::Unavailable, "cut")))),
-        }
-    }
-
-    fn describe(&self) -> Answer<'_, Platform> {
-        let platform = Platform { name: "table".into(), orchestration: "none".into(), ..Default::default() };
-        self.say("describe".into(), platform)
-    }
-}
+use table::Table;
 
 /// An admin API, and what was asked of its tables and forgotten by its scaler.
 struct Fixture {
@@ -429,58 +274,6 @@ async fn secrets_go_in_and_only_their_names_come_out() {
     assert_eq!(fixture.asked()[1], "create-secret key.openfaas-fn [1, 2]");
 }
 
-fn batch(texts: &[&str], next: Option<&str>) -> LogBatch {
-    let messages = texts.iter().map(|text| LogMessage { text: (*text).into(), ..Default::default() }).collect();
-    LogBatch { messages, next: next.map(str::to_owned) }
-}
-
-#[tokio::test(start_paused = true)]
-async fn logs_stream_batch_after_batch_until_there_is_no_more() {
-    let table = Table::new("one");
-    // Taken from the end.
-    *table.batches.lock().unwrap() = vec![batch(&["c"], None), batch(&[], Some("2")), batch(&["a", "b"], Some("1"))];
-    let fixture = fixture(vec![(table, &[])]);
-    let response =
-        fixture.send("GET", "/system/logs?name=f&follow=true&tail=-1&since=1970-01-01T00:00:01Z&instance=i", "").await;
-    assert_eq!(response.headers()["content-type"], "application/x-ndjson");
-    let body = text(response).await;
-    let texts: Vec<_> = body.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect();
-    assert_eq!(texts.iter().map(|line| line["text"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b", "c"]);
-    let asked = fixture.asked();
-    assert!(asked[0].contains("since_ms: Some(1000), tail: None, follow: true"), "{asked:?}");
-    assert!(asked[2].ends_with(r#"Some("2")"#), "{asked:?}");
-}
-
-#[tokio::test]
-async fn a_log_stream_that_breaks_does_not_look_complete() {
-    let table = Table::new("one");
-    *table.batches.lock().unwrap() = vec![batch(&["a"], Some("1"))];
-    let response = fixture(vec![(table, &[])]).send("GET", "/system/logs?name=f", "").await;
-    assert_eq!(response.status(), 200);
-    assert!(response.into_body().collect().await.is_err());
-}
-
-#[tokio::test]
-async fn a_log_stream_that_cannot_begin_has_a_status() {
-    assert_eq!(fixture(vec![(Table::new("one"), &[])]).ask("GET", "/system/logs?name=f", "").await.0, 503);
-}
-
-#[tokio::test]
-async fn log_streams_are_bounded_and_a_client_that_leaves_makes_room() {
-    let table = Table::new("one");
-    *table.batches.lock().unwrap() = vec![batch(&["a"], Some("1")), batch(&["a"], Some("1")), batch(&["a"], Some("1"))];
-    let fixture = fixture_with(vec![(table, &[])], |config| config.log_streams = 1);
-    let open = fixture.send("GET", "/system/logs?name=f&follow=1", "").await;
-    assert_eq!(open.status(), 200);
-    assert_eq!(fixture.ask("GET", "/system/logs?name=f", "").await.0, 503);
-    drop(open);
-    // The permit is given back when the ended task was dropped.
-    let freed = Arc::clone(&fixture.admin.shared.log_streams).acquire_owned();
-    let permit = tokio::time::timeout(Duration::from_secs(5), freed).await.unwrap().unwrap();
-    drop(permit);
-    assert_eq!(fixture.send("GET", "/system/logs?name=f", "").await.status(), 200);
-}
-
 #[tokio::test]
 async fn readiness_is_said_by_the_gateway_and_health_by_the_process() {
     let fixture = fixture(vec![(Table::new("one").down(), &[])]);
@@ -494,23 +287,6 @@ async fn readiness_is_said_by_the_gateway_and_health_by_the_process() {
     fixture.trigger.drain();
     assert_eq!(fixture.ask("GET", "/readyz", "").await.0, 503);
     assert_eq!(fixture.ask("GET", "/", "").await.0, 200);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_drain_and_the_time_limit_end_a_log_stream_as_complete() {
-    for drains in [true, false] {
-        let table = Table::new("one");
-        // Never a last batch.
-        table.batches.lock().unwrap().extend((0..100_000).map(|_| batch(&[], Some("1"))));
-        let fixture = fixture_with(vec![(table, &[])], |config| config.log_timeout = Duration::from_secs(60));
-        let began = tokio::time::Instant::now();
-        let response = fixture.send("GET", "/system/logs?name=f&follow=1", "").await;
-        if drains {
-            fixture.trigger.drain();
-        }
-        assert_eq!(text(response).await, "");
-        assert_eq!(began.elapsed() >= Duration::from_secs(60), !drains);
-    }
 }
 
 #[tokio::test]
