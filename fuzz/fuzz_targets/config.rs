@@ -1,9 +1,4 @@
 //! A configuration file.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use wicketgate::config::Config;
-
-fuzz_target!(|text: &str| {
-    let _config = Config::from_toml(text, "fuzz", std::path::Path::new("/"), &["local", "faas-provider"]);
-});
+libfuzzer_sys::fuzz_target!(|input: &str| wicketgate_fuzz::config(input));

@@ -1,9 +1,4 @@
-//! What a component says of itself, before anything of it runs.
+//! The manifest of a component.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use wicketgate::plugin::Manifest;
-
-fuzz_target!(|component: &[u8]| {
-    let _manifest = Manifest::read(component);
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| wicketgate_fuzz::manifest(input));

@@ -1,0 +1,70 @@
+//! What the fuzz targets do with their input, as plain functions: `cargo xtask fuzz` drives them by
+//! coverage, and the tests (`tests/fuzz.rs`) with the seeds and random changes of them.
+//!
+//! Each reads what comes from outside, must not panic, and holds what it was given to a property.
+
+use std::path::Path;
+
+use http::{HeaderMap, Method, Uri};
+use wicketgate::config::Config;
+use wicketgate::host::grant::path::{check_path, climbs};
+use wicketgate::host::grant::{Connect, Rule};
+use wicketgate::name::{FunctionRef, Namespace};
+use wicketgate::plugin::Manifest;
+use wicketgate::router::{self, Route};
+
+/// The path of a request, as a client sends it.
+pub fn route(path: &str) {
+    match router::route(path) {
+        Route::Moved(to) => {
+            assert!(!matches!(router::route(&to), Route::Moved(_)), "{path:?} moves to {to:?}, which moves again");
+        }
+        Route::Function { name, rest } => {
+            assert!(rest.is_empty() || rest.starts_with('/'), "{path:?}: {rest:?} follows the name");
+            assert!(!climbs(path), "{path:?} may leave its function");
+            function(&name);
+        }
+        Route::Admin | Route::Refused(_) => {}
+    }
+}
+
+fn function(name: &str) {
+    let Ok(default) = "openfaas-fn".parse::<Namespace>() else { return };
+    if let Ok(function) = router::function(name, &default) {
+        // What is shown names the same function again.
+        assert_eq!(FunctionRef::parse(&function.to_string(), &default).as_ref(), Ok(&function));
+    }
+}
+
+/// A rule of a grant, where the grant leads, and the target of a request under it: a line each.
+pub fn grant(lines: &str) {
+    let mut lines = lines.splitn(3, '\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let (rule, connect, target) = (next(), next(), next());
+    if let Ok(connect) = connect.parse::<Connect>() {
+        assert_eq!(connect.to_string().parse::<Connect>().as_ref(), Ok(&connect));
+    }
+    if check_path(target).is_ok() {
+        assert!(!climbs(target), "{target:?} passed, and climbs");
+    }
+    if let Ok(rule) = rule.parse::<Rule>() {
+        assert_eq!(rule.to_string().parse::<Rule>().as_ref(), Ok(&rule), "shown as {rule}");
+        if let Ok(uri) = target.parse::<Uri>() {
+            let _matches = rule.matches(&Method::GET, &uri, &HeaderMap::new(), &[]);
+        }
+    }
+}
+
+/// A configuration file. Whatever is wrong with it is said, and each mistake says something.
+pub fn config(text: &str) {
+    if let Err(error) = Config::from_toml(text, "fuzz", Path::new("/"), &["local", "faas-provider"]) {
+        assert!(!error.to_string().trim().is_empty());
+    }
+}
+
+/// What a component says of itself, before anything of it runs.
+pub fn manifest(component: &[u8]) {
+    if let Err(error) = Manifest::read(component) {
+        assert!(!error.to_string().is_empty());
+    }
+}
