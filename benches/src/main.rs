@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a report is what this program is for")]
 
 mod cold;
+mod egress;
 mod measure;
 mod plugin;
 mod process;
@@ -21,7 +22,8 @@ use measure::Report;
 const USAGE: &str = "\
 usage: cargo xtask bench [-- [--gate] [--rounds N] [GROUP ...]]
 
-Groups: warm (beside nginx and haproxy), plugin (calls through the host), cold (cold starts), start (start, memory, size).
+Groups: warm (beside nginx and haproxy), plugin (calls through the host),
+egress (a guest's request to its platform), cold (cold starts), start (start, memory, size).
 Without a group all of them run. Needs nginx, haproxy and wrk (Debian: nginx-light haproxy wrk).
 
   --gate      exit with 1 if a figure is over its limit
@@ -61,7 +63,7 @@ fn run() -> Result<ExitCode, String> {
                 println!("{USAGE}");
                 return Ok(ExitCode::SUCCESS);
             }
-            "warm" | "plugin" | "cold" | "start" => groups.push(argument),
+            "warm" | "plugin" | "egress" | "cold" | "start" => groups.push(argument),
             other => return Err(format!("unknown argument {other:?}\n{USAGE}")),
         }
     }
@@ -87,6 +89,9 @@ fn run() -> Result<ExitCode, String> {
     }
     if wanted("plugin") {
         plugin::run(&bench, &mut report)?;
+    }
+    if wanted("egress") {
+        egress::run(&bench, &runtime, &mut report)?;
     }
     if wanted("cold") {
         runtime.block_on(cold::run(&bench, &mut report))?;

@@ -1,6 +1,7 @@
 //! One `get-replicas` through the whole host beside the bare wasmtime call of the same component, on a
 //! reused instance and on a fresh one.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig, Store};
 use wicketgate::host::egress::{Egress, EgressMetrics};
+use wicketgate::host::grant::Grant;
 use wicketgate::host::state::Store as StateStore;
 use wicketgate::metrics::Registry;
 use wicketgate::name::FunctionRef;
@@ -95,12 +97,17 @@ async fn call(store: &mut Store<()>, instance: &bindings::Bare) -> wasmtime::Res
     }
 }
 
-fn per_call(begun: Duration, calls: u32) -> f64 {
+pub(crate) fn per_call(begun: Duration, calls: u32) -> f64 {
     (thread_cpu() - begun).as_secs_f64() * 1e9 / f64::from(calls)
 }
 
-/// The host's side: a provider as the gateway makes one, without grants.
-async fn provider(plugins: &Plugins, component: &Path, reuse: Reuse) -> Result<PluginProvider, String> {
+/// The host's side: a provider as the gateway makes one.
+pub(crate) async fn provider(
+    plugins: &Plugins,
+    component: &Path,
+    reuse: Reuse,
+    grants: BTreeMap<String, Grant>,
+) -> Result<PluginProvider, String> {
     let registry = Registry::default();
     let config = ProviderConfig {
         name: "bench".parse().map_err(|_bad| "a name")?,
@@ -109,14 +116,15 @@ async fn provider(plugins: &Plugins, component: &Path, reuse: Reuse) -> Result<P
         namespaces: Vec::new(),
         is_default: true,
         config: serde_json::json!({}),
-        grants: std::collections::BTreeMap::default(),
-        commands: std::collections::BTreeMap::default(),
+        grants,
+        commands: BTreeMap::new(),
         endpoints: wicketgate::provider::EndpointPolicy::default(),
         limits: Limits { instances: reuse, ..Limits::default() },
         swap: wicketgate::provider::SwapConfig::default(),
     };
+    let egress = Egress::new(&config, &EgressMetrics::new(&registry)).map_err(|error| error.to_string())?;
     let parts = HostParts {
-        egress: Arc::new(Egress::closed(&config.name, &EgressMetrics::new(&registry))),
+        egress: Arc::new(egress),
         state: StateStore::in_memory().provider(&config.name, config.limits.state_quota),
         processes: None,
     };
@@ -126,12 +134,19 @@ async fn provider(plugins: &Plugins, component: &Path, reuse: Reuse) -> Result<P
     Ok(provider)
 }
 
-async fn hosted(provider: &PluginProvider, function: &FunctionRef, calls: u32) -> Result<f64, String> {
+/// CPU time of a question through the host, in nanoseconds.
+pub(crate) async fn hosted(provider: &PluginProvider, function: &FunctionRef, calls: u32) -> Result<f64, String> {
     let begun = thread_cpu();
     for _ in 0..calls {
         std::hint::black_box(provider.get_replicas(function).await.map_err(|error| error.to_string())?);
     }
     Ok(per_call(begun, calls))
+}
+
+/// The function that every question is about.
+pub(crate) fn figlet() -> Result<FunctionRef, String> {
+    let name = "figlet".parse().map_err(|_bad| "a name")?;
+    Ok(FunctionRef { name, namespace: "dev".parse().map_err(|_bad| "a name")? })
 }
 
 /// Runs both sides in turns on one thread.
@@ -148,12 +163,9 @@ async fn measure(bench: &Bench, report: &mut Report) -> Result<(), String> {
     let bare = Bare::new(&bytes).map_err(text)?;
     let plugins =
         Plugins::new(&EngineConfig::default(), &Registry::default(), None).map_err(|error| error.to_string())?;
-    let pooled = provider(&plugins, &component, Reuse::default()).await?;
-    let fresh = provider(&plugins, &component, Reuse::PerCall).await?;
-    let function = FunctionRef {
-        name: "figlet".parse().map_err(|_bad| "a name")?,
-        namespace: "dev".parse().map_err(|_bad| "a name")?,
-    };
+    let pooled = provider(&plugins, &component, Reuse::default(), BTreeMap::new()).await?;
+    let fresh = provider(&plugins, &component, Reuse::PerCall, BTreeMap::new()).await?;
+    let function = figlet()?;
     let (mut times, mut ratios) = ([const { Vec::new() }; 4], [const { Vec::new() }; 2]);
     for _ in 0..=bench.rounds {
         let round = [

@@ -18,6 +18,12 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// A server, and how many connections it has accepted.
+pub(crate) struct Counted {
+    pub(crate) address: SocketAddr,
+    pub(crate) connections: Arc<AtomicU64>,
+}
+
 /// Accepts connections for ever and answers each request with `answer`.
 ///
 /// # Errors
@@ -27,10 +33,25 @@ where
     F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
+    Ok(serve_counted(answer).await?.address)
+}
+
+/// The same, with the connections counted.
+///
+/// # Errors
+/// No port could be bound.
+pub(crate) async fn serve_counted<F, A>(answer: F) -> std::io::Result<Counted>
+where
+    F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
+    let connections = Arc::new(AtomicU64::new(0));
+    let accepted = Arc::clone(&connections);
     tokio::spawn(async move {
         while let Ok((stream, _peer)) = listener.accept().await {
+            accepted.fetch_add(1, Ordering::Relaxed);
             let _best_effort = stream.set_nodelay(true);
             let answer = answer.clone();
             tokio::spawn(async move {
@@ -43,7 +64,7 @@ where
             });
         }
     });
-    Ok(address)
+    Ok(Counted { address, connections })
 }
 
 /// A function that reads its request and answers one kilobyte.
