@@ -41,7 +41,7 @@ mod trial;
 
 pub use engine::{EngineConfig, EngineError};
 pub use inspect::Inspection;
-pub use load::{Candidate, HostParts, Plugins};
+pub use load::{Candidate, HostParts, LoadStep, Plugins};
 pub use manifest::Manifest;
 pub use refuse::{LoadError, Refusal};
-pub use registry::{CanaryVerdict, PluginProvider, PluginStatus};
+pub use registry::{CanaryVerdict, PluginProvider, PluginStatus, Retired, Retiring};

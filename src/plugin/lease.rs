@@ -26,10 +26,14 @@ use crate::query::{Cause, Interface, PluginFault, QueryError};
 /// How a call is scheduled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Among all calls.
+    /// Among all calls: a question.
     Any,
-    /// Among those that may take long, which hold at most half of the turns and never all of them.
+    /// Among all calls: something is changed, and cutting it half-way would leave nobody who knows.
+    Write,
+    /// A change among those that may take long, which hold at most half of the turns and never all of them.
     Long,
+    /// A question among those that may take long.
+    Poll,
     /// The one watch: beside the others, in an instance of its own.
     Watch,
 }
@@ -145,8 +149,8 @@ impl<'a> Lease<'a> {
     pub(super) async fn take(plugin: &'a Loaded, generation: Generation, ask: Ask) -> Result<Self, QueryError> {
         plugin.quarantine.pass(Instant::now).map_err(|rest| quarantined(plugin, ask.slot, rest))?;
         let (turn, long) = match ask.turn {
-            Turn::Any => (Some(plugin.turn(ask.slot, false).await?), None),
-            Turn::Long => {
+            Turn::Any | Turn::Write => (Some(plugin.turn(ask.slot, false).await?), None),
+            Turn::Long | Turn::Poll => {
                 let long = plugin.turn(ask.slot, true).await?;
                 (Some(plugin.turn(ask.slot, false).await?), Some(long))
             }

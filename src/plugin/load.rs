@@ -32,7 +32,7 @@ use crate::host::egress::Egress;
 use crate::host::processes::Processes;
 use crate::host::state::ProviderState;
 use crate::metrics::Registry;
-use crate::name::{Digest, ProviderName};
+use crate::name::{Digest, Namespace, ProviderName};
 use crate::provider::{Limits, ProviderConfig};
 
 /// What of the machine a plugin gets: the parts that its imports are carried out by.
@@ -51,6 +51,9 @@ pub(super) struct Shared {
     /// Keeps the engine's clock ticking for as long as a plugin can run.
     pub(super) engine: Arc<Engine>,
     pub(super) name: ProviderName,
+    /// What of the platform it answers for.
+    pub(super) namespaces: Vec<Namespace>,
+    pub(super) is_default: bool,
     pub(super) limits: Limits,
     pub(super) config: serde_json::Value,
     /// The same as text.
@@ -81,7 +84,7 @@ impl Loaded {
     /// The instances that wait for a call of this kind.
     pub(super) fn idle(&self, turn: Turn) -> &Idle {
         match turn {
-            Turn::Any | Turn::Long => &self.idle,
+            Turn::Any | Turn::Write | Turn::Long | Turn::Poll => &self.idle,
             Turn::Watch => &self.idle_watch,
         }
     }
@@ -97,6 +100,23 @@ impl Loaded {
         self.idle.open();
         self.idle_watch.open();
     }
+}
+
+/// A step of loading that was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadStep {
+    /// The bytes are there.
+    Fetched(Digest),
+    /// They are the ones that the operator wants.
+    Verified,
+    /// There is machine code.
+    Compiled,
+    /// Every import is one that this gateway has.
+    Linked,
+    /// Every export is what the contract says.
+    Typed,
+    /// Imports and manifest were compared with what the operator granted.
+    Compared,
 }
 
 /// A component that is being compiled, or was.
@@ -153,8 +173,25 @@ impl Plugins {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind, but a compilation that began runs to its end.
     pub async fn load(&self, config: &ProviderConfig, parts: HostParts) -> Result<Candidate, LoadError> {
+        self.load_from(config, None, parts, &|_step| ()).await
+    }
+
+    /// The same from bytes that were handed over, if there are some, with a word after each step.
+    ///
+    /// # Errors
+    /// See [`LoadError`]; nothing that runs has changed.
+    ///
+    /// # Cancel safety
+    /// As [`load`](Self::load).
+    pub async fn load_from(
+        &self,
+        config: &ProviderConfig,
+        bytes: Option<Vec<u8>>,
+        parts: HostParts,
+        passed: &(dyn Fn(LoadStep) + Send + Sync),
+    ) -> Result<Candidate, LoadError> {
         let began = Moment::now();
-        let loaded = self.run(config, parts).await;
+        let loaded = self.run(config, bytes, parts, passed).await;
         match loaded {
             Ok(plugin) => {
                 self.metrics.loaded(&config.name, "ok");
@@ -170,26 +207,43 @@ impl Plugins {
         }
     }
 
-    async fn run(&self, config: &ProviderConfig, parts: HostParts) -> Result<Loaded, Refusal> {
+    async fn run(
+        &self,
+        config: &ProviderConfig,
+        bytes: Option<Vec<u8>>,
+        parts: HostParts,
+        passed: &(dyn Fn(LoadStep) + Send + Sync),
+    ) -> Result<Loaded, Refusal> {
         let provider = &config.name;
-        let bytes = fetch::fetch(&config.component, config.limits.component_bytes).await?;
+        let max_bytes = config.limits.component_bytes;
+        let bytes = match bytes {
+            Some(bytes) if bytes.len() as u64 > max_bytes => return Err(Refusal::TooLarge { max_bytes }),
+            Some(bytes) => bytes,
+            None => fetch::fetch(&config.component, max_bytes).await?,
+        };
+        passed(LoadStep::Fetched(Digest::of(&bytes)));
         let digest = Digest::of(&bytes);
         tracing::debug!(%provider, %digest, bytes = bytes.len(), "fetched");
         if let Some(pinned) = config.digest.filter(|pinned| *pinned != digest) {
             return Err(Refusal::Digest { pinned, found: digest });
         }
+        passed(LoadStep::Verified);
         fetch::check_component(&bytes)?;
         let manifest = Manifest::read(&bytes).map_err(Refusal::Manifest)?.unwrap_or_default();
 
         let compiled = self.cell(digest);
         let component = compiled.get_or_try_init(|| self.compile(provider, digest, bytes)).await?.clone();
+        passed(LoadStep::Compiled);
         let pre = self.link(config, &component)?;
         let exports = find_exports(&component, self.engine.wasmtime(), &pre)?;
         tracing::debug!(%provider, "linked");
+        passed(LoadStep::Linked);
 
         let shared = Arc::new(Shared {
             engine: Arc::clone(&self.engine),
             name: provider.clone(),
+            namespaces: config.namespaces.clone(),
+            is_default: config.is_default,
             limits: config.limits.clone(),
             config: config.config.clone(),
             document: config.config.to_string(),
@@ -213,7 +267,9 @@ impl Plugins {
         };
         check_types(&plugin).await?;
         tracing::debug!(%provider, "types compared");
+        passed(LoadStep::Typed);
         compare(config, &component, self.engine.wasmtime(), &plugin.manifest);
+        passed(LoadStep::Compared);
         Ok(plugin)
     }
 

@@ -1,11 +1,12 @@
 //! Generations: which loaded plugin answers for a provider, and which one did before.
 //!
 //! A call takes the active generation once and keeps it to its end, so in-flight calls finish on
-//! the old plugin while new ones begin on the next. The last call's end *is* the drain: nothing
-//! waits for it.
+//! the old plugin while new ones begin on the next. The last call's end *is* the drain; whoever
+//! published waits for it through [`Retiring`].
 
 mod calls;
 mod canary;
+mod drain;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -14,36 +15,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::watch;
 
 use super::load::{Candidate, Loaded};
 use super::manifest::Manifest;
 use super::record::Recorder;
-use crate::name::{Digest, FunctionRef, Generation, Namespace, ProviderName};
+use crate::name::{Digest, FunctionRef, Generation, ProviderName};
 use crate::provider::ProviderConfig;
 use crate::query::{Cause, QueryError};
 
 pub use canary::CanaryVerdict;
+use drain::Call;
+pub use drain::{Retired, Retiring};
 
 /// A loaded plugin with its number.
 struct Published {
     number: Generation,
     plugin: Arc<Loaded>,
     generations: Arc<AtomicU64>,
-    /// Turns true when another generation takes over.
-    is_retired: watch::Sender<bool>,
+    /// Counts its calls, and ends them after another generation took over.
+    gate: drain::Gate,
 }
 
 impl Published {
     /// Gives a loaded plugin its number.
     fn new(plugin: Arc<Loaded>, generations: Arc<AtomicU64>) -> Self {
         let number = Generation(generations.fetch_add(1, Ordering::Relaxed) + 1);
-        Self { number, plugin, generations, is_retired: watch::Sender::new(false) }
+        Self { number, plugin, generations, gate: drain::Gate::default() }
     }
 
     /// Tells its watch, and drops the instances that wait. Calls that run end on it.
     fn retire(&self) {
-        self.is_retired.send_replace(true);
+        self.gate.close();
         self.plugin.close();
     }
 }
@@ -66,8 +68,6 @@ pub struct PluginStatus {
 /// A provider that is carried out by plugins, one generation after the other.
 pub struct PluginProvider {
     name: ProviderName,
-    namespaces: Vec<Namespace>,
-    is_default: bool,
     active: ArcSwapOption<Published>,
     /// A generation that serves a share of the functions first.
     canary: ArcSwapOption<canary::Canary>,
@@ -75,6 +75,8 @@ pub struct PluginProvider {
     previous: Mutex<Option<Arc<Published>>>,
     /// Why there is no generation.
     reason: Mutex<String>,
+    /// Those that were replaced, until somebody waits for their end.
+    retiring: Mutex<Vec<Retiring>>,
     /// The last answers, to try the next generation with.
     pub(super) recorder: Recorder,
 }
@@ -86,12 +88,11 @@ impl PluginProvider {
     pub fn new(config: &ProviderConfig) -> Self {
         Self {
             name: config.name.clone(),
-            namespaces: config.namespaces.clone(),
-            is_default: config.is_default,
             active: ArcSwapOption::empty(),
             canary: ArcSwapOption::empty(),
             previous: Mutex::default(),
             reason: Mutex::new("its plugin is being loaded".into()),
+            retiring: Mutex::default(),
             recorder: Recorder::new(config.swap.shadow),
         }
     }
@@ -138,10 +139,43 @@ impl PluginProvider {
             self.end_canary(None);
         }
         if let Some(old) = &retired {
-            old.retire();
+            self.retire(old);
         }
         *previous = retired;
         number
+    }
+
+    /// Ends a generation, and keeps it for whoever waits for its end.
+    fn retire(&self, old: &Arc<Published>) {
+        old.retire();
+        let mut retiring = self.retiring.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where nobody waits, those whose calls ended are let go here.
+        retiring.retain(|other| other.calls() > 0);
+        retiring.push(Retiring(Arc::clone(old)));
+    }
+
+    /// The generations that were replaced since this was asked last.
+    #[must_use]
+    pub fn take_retiring(&self) -> Vec<Retiring> {
+        std::mem::take(&mut *self.retiring.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends the active generation without another one; from now on every question is answered with
+    /// `reason`. There is nothing to roll back to afterwards.
+    pub fn withdraw(&self, reason: impl Into<String>) {
+        let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
+        self.explain(reason);
+        self.end_canary(Some("its provider was removed"));
+        if let Some(old) = self.active.swap(None) {
+            self.retire(&old);
+        }
+        *previous = None;
+    }
+
+    /// The generation that a [roll back](Self::roll_back) would bring back.
+    #[must_use]
+    pub fn previous(&self) -> Option<Generation> {
+        self.previous.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|previous| previous.number)
     }
 
     /// Says why there is no generation, for those who ask meanwhile. No effect on an active one.
@@ -174,17 +208,24 @@ impl PluginProvider {
     }
 
     /// The generation that answers for a function: the canary, or the active one.
-    fn serving(&self, function: &FunctionRef) -> Result<Arc<Published>, QueryError> {
-        match self.canary.load().as_ref() {
-            Some(canary) if canary.serves(function) => Ok(Arc::clone(&canary.published)),
-            Some(_) | None => self.active(),
+    fn serving(&self, function: &FunctionRef) -> Result<Call, QueryError> {
+        let canary = self.canary.load();
+        let chosen = canary.as_ref().filter(|canary| canary.serves(function));
+        // One that was taken back this moment takes no more calls.
+        match chosen.and_then(|canary| Call::begin(Arc::clone(&canary.published))) {
+            Some(call) => Ok(call),
+            None => self.active(),
         }
     }
 
-    fn active(&self) -> Result<Arc<Published>, QueryError> {
-        self.active.load_full().ok_or_else(|| {
-            let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            QueryError::new(Cause::Gateway, format!("provider {}: no plugin answers: {reason}", self.name))
-        })
+    fn active(&self) -> Result<Call, QueryError> {
+        // A generation closes after the next one is there, so this goes round once at most for each publish.
+        while let Some(active) = self.active.load_full() {
+            if let Some(call) = Call::begin(active) {
+                return Ok(call);
+            }
+        }
+        let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Err(QueryError::new(Cause::Gateway, format!("provider {}: no plugin answers: {reason}", self.name)))
     }
 }

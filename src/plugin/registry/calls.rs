@@ -7,8 +7,9 @@ use super::super::convert::endpoints::endpoints;
 use super::super::convert::{change_set, functions as convert, lists, service_status};
 use super::super::instance::Instance;
 use super::super::lease::{Ask, Lease, Turn};
+use super::super::load::Shared;
 use super::super::metrics::Slot;
-use super::PluginProvider;
+use super::{PluginProvider, drain};
 use crate::name::{FunctionRef, Generation, Namespace, ProviderName};
 use crate::provider::Limits;
 use crate::query::functions::{
@@ -36,7 +37,7 @@ macro_rules! ask {
         let $active = serving!($self $($function)?)?;
         let begun = Moment::now();
         let plugin = &*$active.plugin;
-        let answered: Result<_, QueryError> = async {
+        let call = async {
             if plugin.exports.$field.is_none() {
                 return Err(missing($slot));
             }
@@ -52,8 +53,13 @@ macro_rules! ask {
                 })
                 .await;
             lease.end(returned, |$answer| $convert)
-        }
-        .await;
+        };
+        let answered: Result<_, QueryError> = tokio::select! {
+            // The call first: most return at once, and then nobody waits for a cut.
+            biased;
+            answered = call => answered,
+            () = $active.gate.cut($turn) => Err(drain::cut()),
+        };
         if let Some(canary) = $self.canary.load().as_ref() {
             canary.count($active.number, &answered, Moment::now().since(begun));
         }
@@ -141,7 +147,7 @@ impl ServiceQuery for PluginProvider {
                 self for function,
                 service_query,
                 None,
-                Turn::Any,
+                Turn::Write,
                 call_timeout,
                 |guest, store| guest.call_set_replicas(store, name, namespace, count),
                 |active, done| Ok(done),
@@ -165,7 +171,7 @@ impl ServiceQuery for PluginProvider {
                 self for function,
                 scaling,
                 Some(Interface::Scaling),
-                Turn::Any,
+                Turn::Write,
                 call_timeout,
                 |guest, store| guest.call_ensure(store, name, namespace, at_least, expected_version),
                 |active, status| service_status(status)
@@ -198,10 +204,10 @@ impl Provider for PluginProvider {
         timeout: Duration,
     ) -> Answer<'a, ChangeSet> {
         Box::pin(async move {
-            let mut retired = self.active()?.is_retired.subscribe();
+            let active = self.active()?;
             tokio::select! {
                 answer = self.ask_changes(namespaces, cursor, timeout) => answer,
-                _ = retired.wait_for(|is_retired| *is_retired) => {
+                () = active.gate.closed() => {
                     Err(QueryError::platform(ErrorKind::CursorExpired, "another generation took over"))
                 }
             }
@@ -313,19 +319,21 @@ impl Provider for PluginProvider {
     /// Only the namespaces that the operator gave to this provider; the default provider's all.
     fn list_namespaces<'a>(&'a self, cursor: Option<&'a str>, limit: u32) -> Answer<'a, NamePage> {
         Box::pin(async move {
-            let mut page = ask!(
+            ask!(
                 self,
                 namespaces,
                 Some(Interface::Namespaces),
                 Turn::Any,
                 call_timeout,
                 |guest, store| guest.call_list(store, cursor, limit),
-                |active, page| lists::namespace_page(page, limit),
-            )?;
-            if !self.is_default {
-                page.names.retain(|name| self.namespaces.iter().any(|own| own.as_str() == name));
-            }
-            Ok(page)
+                |active, page| {
+                    let Shared { namespaces, is_default, .. } = &*active.plugin.shared;
+                    lists::namespace_page(page, limit).map(|mut page| {
+                        page.names.retain(|name| *is_default || namespaces.iter().any(|own| own.as_str() == name));
+                        page
+                    })
+                },
+            )
         })
     }
 
@@ -413,7 +421,7 @@ impl Provider for PluginProvider {
                 self,
                 secrets,
                 Some(Interface::Secrets),
-                Turn::Any,
+                Turn::Write,
                 call_timeout,
                 |guest, store| guest.call_create(store, &secret),
                 |active, done| Ok(done),
@@ -428,7 +436,7 @@ impl Provider for PluginProvider {
                 self,
                 secrets,
                 Some(Interface::Secrets),
-                Turn::Any,
+                Turn::Write,
                 call_timeout,
                 |guest, store| guest.call_update(store, &secret),
                 |active, done| Ok(done),
@@ -442,7 +450,7 @@ impl Provider for PluginProvider {
                 self,
                 secrets,
                 Some(Interface::Secrets),
-                Turn::Any,
+                Turn::Write,
                 call_timeout,
                 |guest, store| guest.call_delete(store, name, namespace.as_str()),
                 |active, done| Ok(done),
@@ -464,7 +472,7 @@ impl Provider for PluginProvider {
                 self,
                 logs,
                 Some(Interface::Logs),
-                Turn::Long,
+                Turn::Poll,
                 |_: &Limits| wall,
                 |guest, store| guest.call_query(store, &request, cursor, limit, milliseconds(wait)),
                 |active, batch| lists::log_batch(batch, limit),

@@ -236,7 +236,7 @@ impl PluginProvider {
     pub(super) fn end_canary(&self, reason: Option<&str>) {
         let Some(canary) = self.canary.swap(None) else { return };
         canary.bell.notify_one();
-        canary.published.retire();
+        self.retire(&canary.published);
         let (provider, generation) = (&self.name, canary.published.number.0);
         match reason {
             Some(reason) => tracing::warn!(%provider, generation, reason, "canary rolled back"),
