@@ -4,7 +4,8 @@
 //!
 //! 1. It is counted against the call's [`EgressMeter`].
 //! 2. Its authority names a [`Grant`](super::grant::Grant); its target can be read in only one way
-//!    ([`check_path`](crate::host::grant::path::check_path)); a [rule](crate::host::grant::Rule) allows it.
+//!    ([`check_path`](crate::host::grant::path::check_path)); a [rule](crate::host::grant::Rule) allows it. A body that a
+//!    rule looks into is read to its end first, within the grant's `buffered-bytes`.
 //! 3. Header fields outside the allowlist ([`headers`]) are left out.
 //! 4. It waits for its place among the grant's requests in flight.
 //! 5. The base path, `Host` and the credentials are added. What is added here no guest ever sees.
@@ -15,6 +16,7 @@
 
 pub mod headers;
 
+mod authorize;
 mod body;
 mod client;
 mod credentials;
@@ -145,7 +147,7 @@ impl Egress {
             provider: self.provider.clone(),
             asked: error::shown(asked),
             granted: if names.is_empty() { "nothing".to_owned() } else { names.join(", ") },
-            rule: gate::rule_for(request),
+            rule: authorize::rule_for(request.method(), request.uri()),
         }
     }
 

@@ -8,6 +8,7 @@
 //! The parsers here ([`Connect`], [`BasePath`], [`Rule`]) take plain text, as it stands in the
 //! configuration, and every error says what to write instead.
 
+pub mod body;
 pub mod connect;
 pub mod path;
 pub mod pattern;
@@ -19,6 +20,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use body::{BodyRefusal, BodyRule, BodySpec, InvalidBody};
 pub use connect::{BasePath, Connect, InvalidBasePath, InvalidConnect};
 pub use rule::{Effect, InvalidRule, Rule, RuleSpec};
 
@@ -140,9 +142,9 @@ pub enum Mode {
     /// `"enforce"`: it is refused.
     #[default]
     Enforce,
-    /// `"observe"`: it is logged, counted and sent, to find the rules that a plugin needs. A plugin
+    /// `"dry-run"`: it is logged, counted and sent, to find the rules that a plugin needs. A plugin
     /// that is not published yet is held to the rules all the same.
-    Observe,
+    DryRun,
 }
 
 /// How much of a grant may be used, over all calls of its provider.
@@ -164,6 +166,10 @@ pub struct GrantLimits {
     /// `response-bytes`: bytes of one response's body, below the provider's limit of a call.
     /// Default: only that one.
     pub response_bytes: Option<u64>,
+    /// `buffered-bytes`: bytes of one request's body that are held whole, where a rule looks into
+    /// it, where the request is signed, or to send it again with a credential that was renewed; the
+    /// same for what the platform holds, where a rule compares. Default 1 MiB, at most 16 MiB.
+    pub buffered_bytes: usize,
 }
 
 impl Default for GrantLimits {
@@ -176,6 +182,7 @@ impl Default for GrantLimits {
             first_byte_timeout: Duration::from_secs(60),
             between_bytes_timeout: Duration::from_secs(60),
             response_bytes: None,
+            buffered_bytes: 1 << 20,
         }
     }
 }

@@ -140,6 +140,8 @@ fn to_guest(error: &EgressError) -> Error {
             }
         },
         EgressError::ResponseTooLarge { limit, .. } => Error::HttpResponseBodySize(Some(*limit)),
+        EgressError::BodyTooLarge { limit, .. } => Error::HttpRequestBodySize(Some(*limit)),
+        EgressError::Unfinished { .. } => Error::HttpRequestDenied,
         EgressError::HeaderTooLarge { direction: "request", .. } => Error::HttpRequestHeaderSectionSize(None),
         EgressError::HeaderTooLarge { .. } => Error::HttpResponseHeaderSectionSize(None),
         EgressError::Busy { .. } => Error::ConnectionLimitReached,
@@ -151,6 +153,7 @@ fn to_guest(error: &EgressError) -> Error {
         EgressError::UnknownGrant { .. }
         | EgressError::UnsafeTarget { .. }
         | EgressError::NoRule { .. }
+        | EgressError::Body { .. }
         | EgressError::ReadOnly { .. } => Error::HttpRequestDenied,
     }
 }

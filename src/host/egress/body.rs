@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
@@ -22,9 +22,12 @@ use crate::upstream;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A guest's request body, counted. Trailers are left out: they would pass the allowlist by.
-pub(super) struct RequestBody {
-    inner: UnsyncBoxBody<Bytes, BoxError>,
-    meter: Arc<EgressMeter>,
+pub(super) struct RequestBody(Inner);
+
+enum Inner {
+    Stream(UnsyncBoxBody<Bytes, BoxError>, Arc<EgressMeter>),
+    /// Counted already.
+    Whole(Full<Bytes>),
 }
 
 impl RequestBody {
@@ -33,7 +36,11 @@ impl RequestBody {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self { inner: body.map_err(Into::into).boxed_unsync(), meter: Arc::clone(meter) }
+        Self(Inner::Stream(body.map_err(Into::into).boxed_unsync(), Arc::clone(meter)))
+    }
+
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self(Inner::Whole(Full::from(bytes)))
     }
 }
 
@@ -42,11 +49,15 @@ impl Body for RequestBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let (inner, meter) = match &mut self.0 {
+            Inner::Stream(inner, meter) => (inner, meter),
+            Inner::Whole(full) => return Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
+        };
         loop {
-            let polled = Pin::new(&mut self.inner).poll_frame(cx);
+            let polled = Pin::new(&mut *inner).poll_frame(cx);
             let Poll::Ready(Some(Ok(frame))) = polled else { return polled };
             let Some(data) = frame.data_ref() else { continue };
-            return Poll::Ready(Some(match self.meter.count_request_bytes(data.len()) {
+            return Poll::Ready(Some(match meter.count_request_bytes(data.len()) {
                 Ok(()) => Ok(frame),
                 Err(budget) => Err(format!("over the limit `{}`", budget.setting()).into()),
             }));
@@ -54,11 +65,17 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.0 {
+            Inner::Stream(inner, _meter) => inner.is_end_stream(),
+            Inner::Whole(full) => full.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.0 {
+            Inner::Stream(inner, _meter) => inner.size_hint(),
+            Inner::Whole(full) => full.size_hint(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::host::grant::body::BodyRefusal;
 use crate::host::grant::path::InvalidPath;
 use crate::name::ProviderName;
 use crate::query::{Budget, Fault};
@@ -56,6 +57,42 @@ pub enum EgressError {
         grant: String,
         /// The rule that would allow this request, with `*` for the values of its query.
         rule: String,
+    },
+    /// The rule that matches the request's head refuses its body.
+    #[error(
+        "provider {provider}: grant {grant}: {rule:?} refuses this request; if it shall pass, write a rule with another \
+         `body` in `allow` under [provider.{provider}.grant.{grant}]"
+    )]
+    Body {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// The first rule that matched the head.
+        rule: String,
+        /// What is wrong with the body: places, never values.
+        source: BodyRefusal,
+    },
+    /// A body that has to be held whole is longer than may be held.
+    #[error(
+        "provider {provider}: grant {grant}: a request's body that a rule looks into, or that is signed, has more than \
+         {limit} bytes; raise `buffered-bytes` under [provider.{provider}.grant.{grant}.limits] if that is meant"
+    )]
+    BodyTooLarge {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// The plugin did not write its request's body to the end.
+    #[error("provider {provider}: grant {grant}: the plugin did not write the request's body to its end")]
+    Unfinished {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
     },
     /// The request would change something, and the plugin is not published yet.
     #[error(
@@ -198,6 +235,9 @@ impl EgressError {
             | Self::UnsafeTarget { .. }
             | Self::NoRule { .. }
             | Self::ReadOnly { .. }
+            | Self::Body { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::Unfinished { .. }
             | Self::Budget { .. }
             | Self::HeaderTooLarge { direction: "request", .. } => Fault::Plugin,
             Self::HeaderTooLarge { .. }
@@ -231,6 +271,9 @@ impl EgressError {
             | Self::UnsafeTarget { .. }
             | Self::NoRule { .. }
             | Self::ReadOnly { .. }
+            | Self::Body { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::Unfinished { .. }
             | Self::Budget { .. }
             | Self::ResponseTooLarge { .. }
             | Self::HeaderTooLarge { .. }
@@ -255,10 +298,13 @@ impl EgressError {
             Self::UnsafeTarget { .. } => Some("unsafe-target"),
             Self::NoRule { .. } => Some("no-rule"),
             Self::ReadOnly { .. } => Some("read-only"),
+            Self::Body { .. } => Some("body"),
             Self::Upstream { source, .. } => {
                 matches!(source, upstream::Error::AddressDenied { .. }).then_some("address")
             }
             Self::Budget { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::Unfinished { .. }
             | Self::ResponseTooLarge { .. }
             | Self::HeaderTooLarge { .. }
             | Self::Busy { .. }
@@ -279,7 +325,13 @@ impl EgressError {
     pub fn outcome(&self) -> &'static str {
         if self.denial().is_some() {
             "denied"
-        } else if matches!(self, Self::Budget { .. } | Self::HeaderTooLarge { .. } | Self::ResponseTooLarge { .. }) {
+        } else if matches!(
+            self,
+            Self::Budget { .. }
+                | Self::BodyTooLarge { .. }
+                | Self::HeaderTooLarge { .. }
+                | Self::ResponseTooLarge { .. }
+        ) {
             "limit"
         } else if matches!(self, Self::Busy { .. }) {
             "busy"

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Uri, Version};
 use prometheus::IntCounter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::authorize::Terms;
 use super::body::{BoxError, EgressBody, RequestBody};
 use super::client::GrantClient;
 use super::credentials::Credentials;
-use super::error::{EgressError, GrantFault, shown};
+use super::error::{EgressError, GrantFault};
 use super::headers::{REQUEST_ALLOWLIST, is_forbidden, is_stripped_from_responses, section_bytes};
 use super::{Access, EgressMeter, EgressMetrics, Timeouts};
-use crate::host::grant::path::{check_path, check_query};
-use crate::host::grant::rule::{Effect, parameters};
 use crate::host::grant::{Grant, GrantLimits, HttpVersion, Mode, Rule};
 use crate::name::{Namespace, ProviderName};
 use crate::query::Budget;
@@ -27,17 +27,17 @@ const HEADER_FIELDS_MAX: usize = 128;
 
 /// A grant with its connections, credentials and places.
 pub(super) struct Gate {
-    provider: ProviderName,
+    pub(super) provider: ProviderName,
     pub(super) name: String,
-    rules: Vec<Rule>,
-    mode: Mode,
+    pub(super) rules: Vec<Rule>,
+    pub(super) mode: Mode,
     version: HttpVersion,
     pub(super) limits: GrantLimits,
     pub(super) client: Arc<GrantClient>,
     pub(super) credentials: Credentials,
-    pool: Pool<RequestBody>,
+    pub(super) pool: Pool<RequestBody>,
     places: Arc<Semaphore>,
-    metrics: EgressMetrics,
+    pub(super) metrics: EgressMetrics,
     answered: IntCounter,
 }
 
@@ -88,7 +88,7 @@ impl Gate {
         B::Error: Into<BoxError>,
     {
         meter.count_request().map_err(|budget| self.budget(budget, meter))?;
-        let rule = self.authorize(&request, access, namespaces)?;
+        let candidates = self.candidates(&request, access, namespaces)?;
         self.check_sizes(&request, meter)?;
 
         let shorter = |asked: Option<Duration>, own: Duration| asked.map_or(own, |asked| asked.min(own));
@@ -98,8 +98,17 @@ impl Gate {
             response: first_byte,
         };
 
+        let (head, body) = request.into_parts();
+        let (whole, streamed) = if candidates.look_into_the_body() {
+            (Some(self.buffer(body, meter, first_byte).await?), None)
+        } else {
+            (None, Some(RequestBody::new(body, meter)))
+        };
         let place = self.place(first_byte).await?;
-        let request = self.prepare(request, rule, meter);
+        let terms = Terms { access, namespaces, meter, timeouts: upstream_timeouts };
+        let rule = Box::pin(self.decide(candidates, &head, whole.as_ref(), terms)).await?;
+        let body = streamed.unwrap_or_else(|| RequestBody::whole(whole.unwrap_or_default()));
+        let request = self.prepare(&head, body, rule);
         let response = self
             .pool
             .send(self.client.target(), request, upstream_timeouts)
@@ -118,47 +127,6 @@ impl Gate {
         // What hyper keeps there (reason phrases) is the platform's text past the filter.
         head.extensions.clear();
         Ok(Response::from_parts(head, EgressBody::new(body, Arc::clone(self), Arc::clone(meter), place, between_bytes)))
-    }
-
-    /// The rule that lets the request pass; `None` if only observation does.
-    fn authorize<B>(
-        &self,
-        request: &Request<B>,
-        access: Access,
-        namespaces: &[Namespace],
-    ) -> Result<Option<&Rule>, EgressError> {
-        let (method, uri) = (request.method(), request.uri());
-        check_path(uri.path()).and_then(|()| check_query(uri.query().unwrap_or_default())).map_err(|source| {
-            EgressError::UnsafeTarget {
-                provider: self.provider.clone(),
-                grant: self.name.clone(),
-                method: shown(method.as_str()),
-                path: shown(uri.path()),
-                source,
-            }
-        })?;
-        let rule = self.rules.iter().find(|rule| rule.matches(method, uri, request.headers(), namespaces));
-        let effect = rule.map_or_else(|| Effect::of(method), Rule::effect);
-        let is_open = access == Access::Full || effect == Effect::Read;
-        match rule {
-            Some(_) if is_open => Ok(rule),
-            Some(rule) => Err(EgressError::ReadOnly {
-                provider: self.provider.clone(),
-                grant: self.name.clone(),
-                rule: rule.to_string(),
-            }),
-            None if self.mode == Mode::Observe && access == Access::Full && is_grantable(method) => {
-                let rule = rule_for(request);
-                tracing::warn!(provider = %self.provider, grant = self.name, rule, "no rule allows this request; sent all the same, since the grant only observes");
-                self.metrics.denied(&self.provider, "observed");
-                Ok(None)
-            }
-            None => Err(EgressError::NoRule {
-                provider: self.provider.clone(),
-                grant: self.name.clone(),
-                rule: rule_for(request),
-            }),
-        }
     }
 
     /// Refuses what is known to be too long before a byte of it is sent.
@@ -192,14 +160,9 @@ impl Gate {
     }
 
     /// The request as it is sent: this is where it leaves the sandbox's side.
-    fn prepare<B>(&self, request: Request<B>, rule: Option<&Rule>, meter: &Arc<EgressMeter>) -> Request<RequestBody>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let (head, body) = request.into_parts();
-        let mut sent = Request::new(RequestBody::new(body, meter));
-        *sent.method_mut() = head.method;
+    pub(super) fn prepare(&self, head: &Parts, body: RequestBody, rule: Option<&Rule>) -> Request<RequestBody> {
+        let mut sent = Request::new(body);
+        sent.method_mut().clone_from(&head.method);
         *sent.uri_mut() = self.uri(&head.uri);
         let passes = |name: &HeaderName| {
             !is_forbidden(name)
@@ -207,7 +170,7 @@ impl Gate {
                     || rule.is_some_and(|rule| rule.headers().any(|asked| asked == name)))
         };
         let headers = sent.headers_mut();
-        *headers = head.headers;
+        headers.clone_from(&head.headers);
         let left_out: Vec<HeaderName> = headers.keys().filter(|name| !passes(name)).cloned().collect();
         for name in &left_out {
             headers.remove(name);
@@ -279,22 +242,6 @@ impl Gate {
     pub(super) fn silent(&self, after: Duration) -> EgressError {
         EgressError::Silent { provider: self.provider.clone(), grant: self.name.clone(), after }
     }
-}
-
-fn is_grantable(method: &Method) -> bool {
-    *method != Method::CONNECT && *method != Method::TRACE
-}
-
-/// The rule that would allow a request: its method and path, and `*` for the values of its query,
-/// which may be secret.
-pub(super) fn rule_for<B>(request: &Request<B>) -> String {
-    let mut rule = format!("{} {}", request.method(), request.uri().path());
-    for (index, (name, _value)) in parameters(request.uri().query().unwrap_or_default()).enumerate() {
-        rule.push(if index == 0 { '?' } else { '&' });
-        rule.push_str(name);
-        rule.push_str("=*");
-    }
-    shown(&rule)
 }
 
 /// Takes away what a guest must not see, and what belongs to the connection.

@@ -25,7 +25,7 @@ impl EgressMetrics {
             ),
             denied: registry.counters(
                 "wicketgate_egress_denied_total",
-                "Requests of plugins that were refused, by provider and reason; \"observed\" ones were sent all the same.",
+                "Requests of plugins that were refused, by provider and reason; \"dry-run\" ones were sent all the same.",
                 &["provider", "reason"],
             ),
             connections: registry.counters(

@@ -1,5 +1,6 @@
 //! Against real servers on loopback: what reaches them, and what comes back.
 
+mod bodies;
 mod credentials;
 mod limits;
 mod rules;

@@ -12,6 +12,8 @@
 //!   unless its pattern is `*` or its name ends with `?`. Every occurrence has to match.
 //! * Header fields in `headers` have to be there, and every value has to match. They also pass the
 //!   allowlist of fields.
+//! * `body` says what may stand in the request's body ([`body`](super::body)). A request whose body does
+//!   not pass is not matched, so a later rule may still let it pass.
 //! * `effect` says whether the request changes anything: `read` for GET and HEAD, else `write`.
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use std::str::FromStr;
 use http::header::{HeaderMap, HeaderName};
 use http::{Method, Uri};
 
+use super::body::{BodyRule, BodySpec, InvalidBody};
 use super::path::{InvalidPath, check_path};
 use super::pattern::{InvalidPattern, Pattern};
 use crate::name::Namespace;
@@ -77,6 +80,8 @@ pub struct RuleSpec {
     pub headers: BTreeMap<String, String>,
     /// `effect`: `read` or `write`.
     pub effect: Option<String>,
+    /// `body`: what the body may be; without it anything, or nothing.
+    pub body: Option<BodySpec>,
 }
 
 /// One rule, checked.
@@ -87,6 +92,7 @@ pub struct Rule {
     query: Vec<QueryRule>,
     headers: Vec<(HeaderName, Pattern)>,
     effect: Effect,
+    body: Option<BodyRule>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +140,9 @@ pub enum InvalidRule {
     /// A field that no rule can open.
     #[error("the header field {0:?} never passes, so no rule can ask for it; what authenticates belongs under `auth`")]
     ForbiddenHeader(String),
+    /// No demand of a body.
+    #[error("body")]
+    Body(#[from] InvalidBody),
     /// No effect.
     #[error("{0:?} is not an effect; write \"read\" or \"write\"")]
     Effect(String),
@@ -173,7 +182,8 @@ impl Rule {
             Some(text) => text.parse()?,
             None => Effect::of(&method),
         };
-        Ok(Self { method, path: parse_path(&spec.path)?, query, headers, effect })
+        let body = spec.body.as_ref().map(BodyRule::from_spec).transpose()?;
+        Ok(Self { method, path: parse_path(&spec.path)?, query, headers, effect, body })
     }
 
     /// Whether the request changes something.
@@ -187,7 +197,14 @@ impl Rule {
         self.headers.iter().map(|(name, _pattern)| name)
     }
 
-    /// Whether a request matches. Its path has passed [`check_path`].
+    /// What it demands of the body.
+    #[must_use]
+    pub fn body(&self) -> Option<&BodyRule> {
+        self.body.as_ref()
+    }
+
+    /// Whether the head of a request matches. Its path has passed [`check_path`]; its
+    /// [body](Self::body) is another question.
     #[must_use]
     pub fn matches(&self, method: &Method, uri: &Uri, headers: &HeaderMap, namespaces: &[Namespace]) -> bool {
         self.method == *method
@@ -282,6 +299,10 @@ impl fmt::Display for Rule {
         if self.effect != Effect::of(&self.method) {
             write!(f, " ({})", self.effect.as_str())?;
         }
-        Ok(())
+        match &self.body {
+            None => Ok(()),
+            Some(BodyRule::None) => f.write_str(" (no body)"),
+            Some(BodyRule::Json(_)) => f.write_str(" (body checked)"),
+        }
     }
 }

@@ -95,7 +95,7 @@ async fn until_it_is_published_a_plugin_only_reads() {
     let search =
         RuleSpec { method: "POST".into(), path: "/search".into(), effect: Some("read".into()), ..RuleSpec::default() };
     granted.rules.push(Rule::from_spec(&search).unwrap());
-    granted.mode = Mode::Observe;
+    granted.mode = Mode::DryRun;
     let edge = Edge::new(granted);
     let send = |request| edge.egress.send(request, Access::ReadOnly, &edge.meter, Timeouts::default());
 
@@ -104,21 +104,21 @@ async fn until_it_is_published_a_plugin_only_reads() {
     let error = send(post("/b", "")).await.unwrap_err();
     assert_eq!(error.denial(), Some("read-only"));
     assert!(said(&error).contains("\"POST /b\" has effect \"write\""), "{error}");
-    // Not even a grant that only observes opens more.
+    // Not even a dry run opens more.
     assert_eq!(send(post("/c", "")).await.unwrap_err().denial(), Some("no-rule"));
     assert_eq!(send(get("/c")).await.unwrap_err().denial(), Some("no-rule"));
     assert_eq!(server.seen().len(), 2);
 }
 
 #[tokio::test]
-async fn a_grant_that_observes_counts_and_sends() {
+async fn a_dry_run_counts_and_sends() {
     let server = Server::start().await;
-    let edge = Edge::new(Grant { mode: Mode::Observe, ..grant(server.port, &[]) });
+    let edge = Edge::new(Grant { mode: Mode::DryRun, ..grant(server.port, &[]) });
     assert_eq!(text(edge.send(post("/anything?x=1", "")).await.unwrap()).await, "ok");
     assert_eq!(edge.get("/a/../b").await.unwrap_err().denial(), Some("unsafe-target"));
     assert_eq!(server.only().target, "/anything?x=1");
     let metrics = edge.metrics();
-    assert!(metrics.contains("wicketgate_egress_denied_total{provider=\"edge\",reason=\"observed\"} 1"), "{metrics}");
+    assert!(metrics.contains("wicketgate_egress_denied_total{provider=\"edge\",reason=\"dry-run\"} 1"), "{metrics}");
 }
 
 #[tokio::test]

@@ -133,6 +133,7 @@ impl Server {
                     .body(full("body"))
                     .unwrap()
             }
+            "/services/abc" => response.body(full("{\"Spec\":{\"Image\":\"f\",\"Replicas\":0}}")).unwrap(),
             "/large" => response.body(Full::from(vec![b'x'; 64 << 10]).boxed_unsync()).unwrap(),
             "/long-header" => response.header("x-long", "a".repeat(2000)).body(full("")).unwrap(),
             "/silent" => {
