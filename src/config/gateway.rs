@@ -74,6 +74,7 @@ pub(super) fn read(root: &Section<'_>, origin: &str, builtins: &[&str]) -> Optio
     }
     together(&providers);
     let providers: Vec<ProviderConfig> = providers.into_iter().map(|(provider, _)| provider).collect();
+    warnings.extend(providers.iter().flat_map(grant::warnings));
     Some(Config {
         origin: origin.into(),
         listen,

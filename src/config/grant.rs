@@ -1,17 +1,15 @@
 //! `[provider.NAME.grant.NAME]`: one permission to send requests somewhere.
 
+pub(super) mod rules;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use toml::de::DeValue;
-
 use super::problem::chain;
-use super::profile;
 use super::section::Section;
 use super::value::as_text;
-use crate::host::grant::{
-    Auth, BasePath, ClientCertificate, Connect, Grant, GrantLimits, HttpVersion, Mode, Rule, RuleSpec, Tls,
-};
+use crate::host::grant::{Auth, BasePath, ClientCertificate, Connect, Grant, GrantLimits, HttpVersion, Mode, Tls};
+use crate::provider::ProviderConfig;
 
 /// Reads one grant; `None` if it cannot say where to connect.
 pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Option<Grant> {
@@ -36,14 +34,16 @@ pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Optio
     let version = section.choice("http", &[("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)]);
     let tls = tls(section);
     let auth = auth(section);
-    let rules = rules(section, is_default);
-    let mode = section.choice("mode", &[("enforce", Mode::Enforce), ("observe", Mode::Observe)]);
+    let profile = rules::profile(section, is_default);
+    let mut rules = profile.as_ref().map(|profile| profile.rules.clone()).unwrap_or_default();
+    rules.extend(rules::listed(section, "allow"));
+    let mode = section.choice("mode", &[("enforce", Mode::Enforce), ("dry-run", Mode::DryRun)]);
     let limits = limits(&section.section("limits"));
 
     // A profile knows where its platform has the functions.
     let functions = section
         .read("functions", |value| as_text(value)?.parse::<BasePath>().map_err(|error| chain(&error)))
-        .or_else(|| profile::functions(section.text("profile")?)?.parse().ok());
+        .or_else(|| profile?.functions);
 
     let (connect, path) = place?;
     if !tls.is_default() && !connect.is_tls() {
@@ -60,6 +60,20 @@ pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Optio
         mode: mode.unwrap_or_default(),
         ..Grant::new(connect)
     })
+}
+
+/// What of a provider's grants is worth a warning at each start.
+pub(super) fn warnings(provider: &ProviderConfig) -> Vec<String> {
+    let tried_out = provider.grants.iter().filter(|(_name, grant)| grant.mode == Mode::DryRun);
+    tried_out
+        .map(|(name, _grant)| {
+            format!(
+                "provider {}: grant {name} is in mode = \"dry-run\": its rules refuse nothing, and the plugin may do \
+                 whatever the credential can; take the line out when the rules are found",
+                provider.name
+            )
+        })
+        .collect()
 }
 
 fn tls(section: &Section<'_>) -> Tls {
@@ -113,46 +127,6 @@ pub(super) fn basic_files(section: &Section<'_>) -> Option<(PathBuf, PathBuf)> {
     user.zip(password)
 }
 
-fn rules(section: &Section<'_>, is_default: bool) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    let profile = section.read("profile", |value| {
-        let name = as_text(value)?;
-        profile::rules(name, is_default)
-            .ok_or_else(|| format!("no such profile; there is {}", profile::NAMES.join(", ")))
-    });
-    for text in profile.unwrap_or_default() {
-        match text.parse() {
-            Ok(rule) => rules.push(rule),
-            Err(error) => section.problem_at("profile", chain(&error)),
-        }
-    }
-    for item in section.items("allow") {
-        let rule = match item.value {
-            DeValue::String(text) => text.parse::<Rule>(),
-            DeValue::Table(_) => Rule::from_spec(&RuleSpec {
-                method: item.section.text("method").unwrap_or_default().into(),
-                path: item.section.text("path").unwrap_or_default().into(),
-                query: item.section.pairs("query"),
-                headers: item.section.pairs("headers"),
-                effect: item.section.text("effect").map(str::to_owned),
-            }),
-            DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_) => {
-                item.section.problem("must be \"METHOD /path\" or { method = \"...\", path = \"...\" }");
-                continue;
-            }
-        };
-        match rule {
-            Ok(rule) => rules.push(rule),
-            Err(error) => item.section.problem(chain(&error)),
-        }
-    }
-    rules
-}
-
 fn limits(section: &Section<'_>) -> GrantLimits {
     let default = GrantLimits::default();
     let second = Duration::from_secs;
@@ -169,5 +143,6 @@ fn limits(section: &Section<'_>) -> GrantLimits {
             tick..=second(600),
         ),
         response_bytes: section.size_if("response-bytes", 0..=1 << 30).or(default.response_bytes),
+        buffered_bytes: section.size("buffered-bytes", default.buffered_bytes, 1 << 10..=16 << 20),
     }
 }

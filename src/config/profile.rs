@@ -1,72 +1,99 @@
-//! Rules for platforms that many have, by name: `profile = "faas-provider"` in a grant.
+//! Rules for platforms that many have, by name: `profile = "docker-swarm-scale-only"` in a grant.
+//!
+//! A profile is a file in the configuration's own language, `profile/NAME.toml`, so that an operator
+//! can read it and copy what fits into a grant of his own:
+//!
+//! * `includes`: profiles whose rules come before these.
+//! * `functions`: the path below which the platform itself forwards to functions.
+//! * `allow`: the rules. `{namespace}` is one of the provider's namespaces, and any segment or value
+//!   for a provider that serves every namespace.
+//! * `allow-default`: rules only for such a provider.
 
-/// All of them.
-pub(super) const NAMES: [&str; 2] = ["faas-provider", "faas-provider-scale-only"];
+use std::path::Path;
 
-/// What scaling needs of a faas-provider, and nothing else.
-const SCALE_ONLY: [&str; 6] = [
-    "GET /healthz",
-    "GET /system/info",
-    "GET /system/namespaces",
-    "GET /system/functions?namespace?=NAMESPACE",
-    "GET /system/function/*?namespace?=NAMESPACE&usage=*",
-    "POST /system/scale-function/*?namespace?=NAMESPACE",
-];
+use toml::de::DeTable;
 
-/// The rest of its API, for `faas-cli` through the gateway.
-const MANAGE: [&str; 14] = [
-    "POST /system/functions?namespace?=NAMESPACE",
-    "PUT /system/functions?namespace?=NAMESPACE",
-    "DELETE /system/functions?namespace?=NAMESPACE&functionName=*",
-    "GET /system/secrets?namespace?=NAMESPACE",
-    "POST /system/secrets?namespace?=NAMESPACE",
-    "PUT /system/secrets?namespace?=NAMESPACE",
-    "DELETE /system/secrets?namespace?=NAMESPACE",
-    "GET /system/logs?name=*&namespace?=NAMESPACE&tail=*&follow=*&since=*&instance=*",
-    "GET /system/namespace/{namespace}",
-    "POST /system/namespace/{namespace}",
-    "PUT /system/namespace/{namespace}",
-    "DELETE /system/namespace/{namespace}",
-    "POST /system/namespace/",
-    "PUT /system/namespace/",
-];
+use super::grant::rules;
+use super::problem::Problem;
+use super::section::{Document, Section};
+use crate::host::grant::{BasePath, Rule};
 
-/// The path below which the platform of a profile forwards requests to its functions.
-pub(super) fn functions(profile: &str) -> Option<&'static str> {
-    NAMES.contains(&profile).then_some("/function")
+macro_rules! profiles {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("profile/", $name, ".toml")))),*]
+    };
 }
 
-/// The rules of a profile, in their short form; `None` if there is no such profile. A provider that
-/// serves every namespace may name every namespace, another one only its own.
-pub(super) fn rules(profile: &str, is_default: bool) -> Option<Vec<String>> {
-    let texts: Vec<&str> = match profile {
-        "faas-provider" => SCALE_ONLY.into_iter().chain(MANAGE).collect(),
-        "faas-provider-scale-only" => SCALE_ONLY.to_vec(),
-        _ => return None,
-    };
-    let (query, path) = if is_default { ("*", "*") } else { ("{namespace}", "{namespace}") };
-    let expand = |text: &str| text.replace("NAMESPACE", query).replace("{namespace}", path);
-    Some(texts.into_iter().map(expand).collect())
+/// All of them, by name.
+const PROFILES: &[(&str, &str)] = profiles![
+    "docker",
+    "docker-scale-only",
+    "docker-swarm",
+    "docker-swarm-scale-only",
+    "ecs",
+    "ecs-scale-only",
+    "faas-provider",
+    "faas-provider-scale-only",
+    "kubernetes",
+    "kubernetes-scale-only",
+    "nomad",
+    "nomad-scale-only",
+];
+
+/// What a profile says.
+#[derive(Debug, Default)]
+pub(super) struct Profile {
+    /// In order; the first that matches decides.
+    pub(super) rules: Vec<Rule>,
+    /// Where the platform has the functions.
+    pub(super) functions: Option<BasePath>,
+}
+
+/// The names of all profiles.
+pub(super) fn names() -> Vec<&'static str> {
+    PROFILES.iter().map(|(name, _text)| *name).collect()
+}
+
+/// A profile for a provider with namespaces of its own, or for one that serves every namespace;
+/// `None` if there is no such profile.
+pub(super) fn read(name: &str, is_default: bool) -> Option<Profile> {
+    let mut profile = Profile::default();
+    // A test holds all of them to have no mistakes.
+    let _problems = add(name, is_default, &mut profile)?;
+    Some(profile)
+}
+
+/// Adds the rules of a profile, and of those that it includes. What it includes includes nothing of
+/// its own, or less: a circle would be found by the test that reads them all.
+fn add(name: &str, is_default: bool, profile: &mut Profile) -> Option<Vec<Problem>> {
+    let (_name, text) = PROFILES.iter().find(|(known, _text)| *known == name)?;
+    let text = if is_default { text.replace("{namespace}", "*") } else { (*text).to_owned() };
+    let document = Document::new(&text, Path::new("/"));
+    let (table, errors) = DeTable::parse_recoverable(&text);
+    for error in errors {
+        document.report(error.span(), Problem::new("", error.message()));
+    }
+    let mut problems = Vec::new();
+    {
+        let root = Section::root(&document, table.get_ref());
+        for included in root.texts("includes") {
+            match add(&included, is_default, profile) {
+                Some(more) => problems.extend(more),
+                None => root.problem_at("includes", "no such profile"),
+            }
+        }
+        if let Some(functions) = root.parsed("functions") {
+            profile.functions = Some(functions);
+        }
+        profile.rules.extend(rules::listed(&root, "allow"));
+        let more = rules::listed(&root, "allow-default");
+        if is_default {
+            profile.rules.extend(more);
+        }
+    }
+    problems.extend(document.into_findings().0);
+    Some(problems)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::grant::Rule;
-
-    #[test]
-    fn every_rule_of_every_profile_is_one() {
-        for profile in NAMES {
-            for is_default in [false, true] {
-                for text in rules(profile, is_default).unwrap() {
-                    assert!(text.parse::<Rule>().is_ok(), "{profile}: {text}: {:?}", text.parse::<Rule>());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_provider_with_namespaces_of_its_own_may_name_no_others() {
-        assert!(rules("faas-provider", false).unwrap().iter().all(|rule| !rule.contains("namespace?=*")));
-    }
-}
+mod tests;

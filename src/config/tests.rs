@@ -98,6 +98,14 @@ fn what_is_said_is_taken() {
 }
 
 #[test]
+fn a_grant_that_is_tried_out_is_warned_about_at_each_start() {
+    let text = format!("{LOCAL}[provider.local.grant.d]\nconnect = \"http://a\"\nmode = \"dry-run\"\n");
+    let warnings = config(&text).warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("provider local: grant d is in mode = \"dry-run\": its rules refuse nothing"));
+}
+
+#[test]
 fn providers_keep_the_order_of_the_file() {
     let text = "[provider.z]\ncomponent = \"builtin:local\"\nnamespaces = [\"z\"]\n\
                 [provider.a]\ncomponent = \"builtin:local\"\nnamespaces = [\"a\"]\n";
@@ -146,10 +154,21 @@ fn a_mistake_says_what_to_write() {
         ("[provider.local.grant.Docker]\nconnect = \"unix:/x\"\n", "cannot be a grant's name"),
         ("[provider.local.grant.d]\nconnect = \"unix:/x\"\nca = \"/etc/hostname\"\n", "connect is not https://"),
         ("[provider.local.grant.d]\nconnect = \"http://a/b\"\nbase = \"/c\"\n", "connect has a path already"),
-        ("[provider.local.grant.d]\nconnect = \"http://a\"\nprofile = \"x\"\n", "there is faas-provider"),
+        (
+            "[provider.local.grant.d]\nconnect = \"http://a\"\nprofile = \"x\"\n",
+            "no such profile; there is docker, docker-scale-only",
+        ),
         (
             "[provider.local.grant.d]\nconnect = \"http://a\"\nauth = {}\n",
             "exactly one of basic, header and bearer-file",
+        ),
+        (
+            "[provider.local.grant.d]\nconnect = \"http://a\"\nallow = [{ method = \"PUT\", path = \"/\", body = \"any\" }]\n",
+            "must be \"none\"",
+        ),
+        (
+            "[provider.local.grant.d]\nconnect = \"http://a\"\nallow = [{ method = \"PUT\", path = \"/\", body = { only = [\"x\"] } }]\n",
+            "write a JSON pointer",
         ),
         ("[provider.local.grant.d]\nconnect = \"http://a\"\nallow = [1]\n", "must be \"METHOD /path\""),
         ("[provider.local.grant.d]\nconnect = \"http://a\"\nallow = [{ methd = \"GET\" }]\n", "did you mean `method`?"),

@@ -1,0 +1,141 @@
+//! Every profile, held to what its name promises, by the cases in `cases.toml`.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use toml::{Table, Value};
+
+use super::*;
+use crate::host::grant::path::{check_path, check_query};
+use crate::name::Namespace;
+
+const CASES: &str = include_str!("cases.toml");
+
+/// A request of a case: `"METHOD target"`, or a table with fields, a body and what the platform holds.
+#[derive(Debug)]
+struct Asked {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: String,
+    held: Option<String>,
+}
+
+impl Asked {
+    fn read(value: &Value) -> Self {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let request = value.as_str().map(str::to_owned).or_else(|| text("request")).unwrap();
+        let (method, target) = request.split_once(' ').unwrap();
+        let mut headers = HeaderMap::new();
+        for (name, value) in value.get("headers").and_then(Value::as_table).into_iter().flatten() {
+            headers
+                .insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value.as_str().unwrap()).unwrap());
+        }
+        Self {
+            method: method.parse().unwrap(),
+            uri: target.parse().unwrap(),
+            headers,
+            body: text("body").unwrap_or_default(),
+            held: text("held"),
+        }
+    }
+
+    /// As the gate decides: the first rule that matches the head and whose body passes.
+    fn passes(&self, rules: &[Rule], namespaces: &[Namespace]) -> bool {
+        let is_safe = check_path(self.uri.path()).is_ok() && check_query(self.uri.query().unwrap_or_default()).is_ok();
+        let held = self.held.as_deref().map(str::as_bytes);
+        is_safe
+            && rules
+                .iter()
+                .filter(|rule| rule.matches(&self.method, &self.uri, &self.headers, namespaces))
+                .any(|rule| rule.body().is_none_or(|body| body.check(self.body.as_bytes(), held, namespaces).is_ok()))
+    }
+}
+
+fn requests(table: &Table, key: &str) -> Vec<Asked> {
+    table.get(key).and_then(Value::as_array).into_iter().flatten().map(Asked::read).collect()
+}
+
+#[test]
+fn no_profile_has_a_mistake() {
+    for name in names() {
+        for is_default in [false, true] {
+            let mut profile = Profile::default();
+            let problems = add(name, is_default, &mut profile).unwrap();
+            assert_eq!(problems, [], "{name}");
+            assert!(!profile.rules.is_empty(), "{name}");
+        }
+    }
+    assert!(read("docker-root", false).is_none());
+}
+
+#[test]
+fn a_profile_passes_what_its_plugin_needs_and_refuses_what_its_name_promises() {
+    let cases: Table = CASES.parse().unwrap();
+    let namespaces = ["fns".parse::<Namespace>().unwrap()];
+    for name in names() {
+        let case = cases.get(name).and_then(Value::as_table).unwrap_or_else(|| panic!("{name} has no cases"));
+        let rules = read(name, false).unwrap().rules;
+        let (allowed, refused) = (requests(case, "allowed"), requests(case, "refused"));
+        assert!(allowed.len() >= 3 && refused.len() >= 3, "{name} has too few cases");
+        for asked in allowed {
+            assert!(asked.passes(&rules, &namespaces), "{name} should pass {asked:?}");
+        }
+        for asked in refused {
+            assert!(!asked.passes(&rules, &namespaces), "{name} should refuse {asked:?}");
+        }
+    }
+    assert_eq!(cases.len(), names().len() + 1, "cases for a profile that is not there");
+}
+
+#[test]
+fn a_full_profile_passes_what_its_scale_only_sister_passes() {
+    let cases: Table = CASES.parse().unwrap();
+    let namespaces = ["fns".parse::<Namespace>().unwrap()];
+    for name in names().into_iter().filter(|name| name.ends_with("-scale-only")) {
+        let full = name.strip_suffix("-scale-only").unwrap();
+        for is_default in [false, true] {
+            let rules = read(full, is_default).unwrap().rules;
+            for asked in requests(cases[name].as_table().unwrap(), "allowed") {
+                assert!(asked.passes(&rules, &namespaces), "{full} should pass {asked:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_scale_only_profile_reads_secrets_makes_anything_or_enters_it() {
+    let cases: Table = CASES.parse().unwrap();
+    let namespaces = ["fns".parse::<Namespace>().unwrap()];
+    let never = requests(cases["never-scale-only"].as_table().unwrap(), "refused");
+    assert!(never.len() > 60);
+    for name in names().into_iter().filter(|name| name.ends_with("-scale-only")) {
+        for is_default in [false, true] {
+            let rules = read(name, is_default).unwrap().rules;
+            for asked in &never {
+                assert!(!asked.passes(&rules, &namespaces), "{name} should refuse {asked:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_get_and_what_says_so_is_open_to_a_plugin_that_is_not_published() {
+    for name in names() {
+        for rule in read(name, true).unwrap().rules {
+            let shown = rule.to_string();
+            let is_get = shown.starts_with("GET ") || shown.starts_with("HEAD ");
+            let is_query = ["Describe", "List"].iter().any(|verb| shown.contains(&format!("V20141113.{verb}")));
+            let reads = rule.effect() == crate::host::grant::Effect::Read;
+            assert_eq!(reads, is_get || is_query, "{name}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_provider_with_namespaces_of_its_own_may_name_no_others() {
+    for name in ["faas-provider", "kubernetes", "nomad"] {
+        for rule in read(name, false).unwrap().rules {
+            let shown = rule.to_string();
+            assert!(!shown.contains("namespace?=*") && !shown.contains("namespaces/*/"), "{name}: {shown}");
+        }
+    }
+}
