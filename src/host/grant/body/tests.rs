@@ -10,8 +10,10 @@ fn spec(key: &str, places: &[&str]) -> BodySpec {
     }
 }
 
-fn check(spec: &BodySpec, body: &str) -> Result<(), BodyRefusal> {
-    BodyRule::from_spec(spec).unwrap().check(body.as_bytes(), None, &["dev".parse().unwrap()])
+/// Why a body does not pass; `None` if it does.
+fn check(spec: &BodySpec, body: &str) -> Option<BodyRefusal> {
+    let rule = BodyRule::from_spec(spec).unwrap();
+    rule.check(body.as_bytes(), None, &["dev".parse().unwrap()]).err()
 }
 
 #[test]
@@ -28,7 +30,7 @@ fn only_what_is_listed_may_stand_in_a_body() {
         "{\"HostConfig\":{\"NetworkMode\":\"bridge\"}}",
         "{\"Ns\":\"dev\"}",
     ] {
-        assert_eq!(check(&only, yes), Ok(()), "{yes}");
+        assert_eq!(check(&only, yes), None, "{yes}");
     }
     for (no, place) in [
         ("1", ""),
@@ -43,7 +45,7 @@ fn only_what_is_listed_may_stand_in_a_body() {
         ("{\"Ns\":\"prod\"}", "/Ns"),
         ("{\"Image/x\":1}", "/Image~1x"),
     ] {
-        assert_eq!(check(&only, no), Err(BodyRefusal::NotListed(place.to_owned())), "{no}");
+        assert_eq!(check(&only, no), Some(BodyRefusal::NotListed(place.to_owned())), "{no}");
     }
 }
 
@@ -59,7 +61,7 @@ fn what_is_forbidden_may_be_there_only_when_it_says_nothing() {
         "{\"c\":[{\"privileged\":false},{\"name\":\"x\"}]}",
         "{\"Binds\":[1]}",
     ] {
-        assert_eq!(check(&forbid, yes), Ok(()), "{yes}");
+        assert_eq!(check(&forbid, yes), None, "{yes}");
     }
     for (no, place) in [
         ("{\"H\":{\"Binds\":[\"/:/x\"]}}", "/H/Binds"),
@@ -72,27 +74,27 @@ fn what_is_forbidden_may_be_there_only_when_it_says_nothing() {
         ("{\"H\":{},\"h\":{\"NetworkMode\":\"host\"}}", "/h/NetworkMode"),
         ("{\"c\":[{},{\"privileged\":true}]}", "/c/1/privileged"),
     ] {
-        assert_eq!(check(&forbid, no), Err(BodyRefusal::Forbidden(place.to_owned())), "{no}");
+        assert_eq!(check(&forbid, no), Some(BodyRefusal::Forbidden(place.to_owned())), "{no}");
     }
 }
 
 #[test]
 fn what_is_required_has_to_be_there() {
     let require = spec("require", &["/cluster=edge", "/tags/*/key=fn"]);
-    assert_eq!(check(&require, "{\"cluster\":\"edge\",\"tags\":[{\"key\":\"x\"},{\"key\":\"fn\"}]}"), Ok(()));
+    assert_eq!(check(&require, "{\"cluster\":\"edge\",\"tags\":[{\"key\":\"x\"},{\"key\":\"fn\"}]}"), None);
     for (no, place) in [
         ("{\"tags\":[{\"key\":\"fn\"}]}", "/cluster=edge"),
         ("{\"cluster\":\"prod\",\"tags\":[{\"key\":\"fn\"}]}", "/cluster=edge"),
         ("{\"cluster\":\"edge\"}", "/tags/*/key=fn"),
     ] {
-        assert_eq!(check(&require, no), Err(BodyRefusal::Missing(place.to_owned())), "{no}");
+        assert_eq!(check(&require, no), Some(BodyRefusal::Missing(place.to_owned())), "{no}");
     }
 }
 
 #[test]
 fn what_is_no_json_does_not_pass() {
     for no in ["", "x", "{", "{}{}", "{} x", "\u{1f}\u{8b}", &"[".repeat(200)] {
-        assert!(matches!(check(&spec("forbid", &["/a"]), no), Err(BodyRefusal::NotJson { .. })), "{no}");
+        assert!(matches!(check(&spec("forbid", &["/a"]), no), Some(BodyRefusal::NotJson { .. })), "{no}");
     }
     let rule = BodyRule::from_spec(&BodySpec { is_none: true, ..BodySpec::default() }).unwrap();
     assert_eq!(rule.check(b"", None, &[]), Ok(()));
