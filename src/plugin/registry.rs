@@ -4,6 +4,8 @@
 //! the old plugin while new ones begin on the next. The last call's end *is* the drain; whoever
 //! published waits for it through [`Retiring`].
 
+#[macro_use]
+mod ask;
 mod calls;
 mod canary;
 mod drain;

@@ -28,7 +28,7 @@ pub(in crate::plugin) struct Bench {
 impl Bench {
     pub(in crate::plugin) fn new() -> Self {
         let registry = Registry::default();
-        let config = EngineConfig { instances: Some(8), tick: Duration::from_millis(1) };
+        let config = EngineConfig { instances: Some(8), tick: Duration::from_millis(1), ..EngineConfig::default() };
         let folder = tempfile::tempdir().unwrap();
         let plugins = Plugins::new(&config, &registry, Some(folder.path().join("code"))).unwrap();
         Self { plugins, registry, folder }

@@ -1,0 +1,51 @@
+//! How every question is asked: the generation, a lease, the guest's function, the answer checked.
+//!
+//! Macros, since the generated functions of ten interfaces share no trait. What they name is imported by
+//! whoever uses them.
+
+/// The generation of a function, or the active one for what concerns no single function.
+macro_rules! serving {
+    ($self:ident) => {
+        $self.active()
+    };
+    ($self:ident $function:expr) => {
+        $self.serving($function)
+    };
+}
+
+/// One call: the generation that serves, a lease, the guest's function, and the answer checked.
+macro_rules! ask {
+    ($self:ident $(for $function:expr)?, $field:ident, $slot:expr, $turn:expr, $wall:expr,
+     |$guest:ident, $store:ident| $call:expr, |$active:ident, $answer:ident| $convert:expr $(,)?) => {{
+        let $active = serving!($self $($function)?)?;
+        let begun = Moment::now();
+        let plugin = &*$active.plugin;
+        let call = async {
+            if plugin.exports.$field.is_none() {
+                return Err(missing($slot));
+            }
+            let ask = Ask { slot: $slot, turn: $turn, wall: ($wall)(&plugin.shared.limits) };
+            let mut lease = Lease::take(plugin, $active.number, ask).await?;
+            let (Instance { store, guests, instance, .. }, bounds) = lease.parts();
+            let returned = bounds
+                .run(async {
+                    let found = guests.$field(&plugin.exports, &mut *store, instance)?;
+                    let $guest = found.ok_or_else(|| wasmtime::format_err!("an export is gone"))?;
+                    let $store = &mut *store;
+                    $call.await
+                })
+                .await;
+            lease.end(returned, |$answer| $convert)
+        };
+        let answered: Result<_, QueryError> = tokio::select! {
+            // The call first: most return at once, and then nobody waits for a cut.
+            biased;
+            answered = call => answered,
+            () = $active.gate.cut($turn) => Err(drain::cut()),
+        };
+        if let Some(canary) = $self.canary.load().as_ref() {
+            canary.count($active.number, &answered, Moment::now().since(begun));
+        }
+        answered.map_err(|error| error.of(&$self.name, $active.number))
+    }};
+}
