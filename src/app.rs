@@ -126,7 +126,9 @@ impl App {
         let socket = socket.map(|path| Socket::bind(&path).map(|socket| (socket, path))).transpose()?;
 
         let cache = config.cache_directory.clone().unwrap_or_else(|| state.join("cache"));
-        let plugins = Arc::new(Plugins::new(&config.engine, &registry, Some(cache))?);
+        let plugins = Plugins::new(&config.engine, &registry, Some(cache))?;
+        // By this name a binary that was replaced on disk still finds itself.
+        let plugins = Arc::new(plugins.compiling_with("/proc/self/exe".into()));
         let providers = control.block_on(Providers::load(&config.providers, &plugins, &store, &registry))?;
         let directory = Arc::new(providers.directory(&config.providers));
         let scaler = Arc::new(Scaler::new(config.scaling.clone(), Arc::clone(&directory), &registry));

@@ -7,10 +7,14 @@ use clap::Parser as _;
 use wicketgate::app::App;
 use wicketgate::cli::{Cli, Command, EXIT_START, EXIT_USAGE, Serve, logging, watchdog_arguments};
 use wicketgate::config::{chain, places};
+use wicketgate::plugin::compile;
 
 fn main() -> ExitCode {
     if let Some(arguments) = watchdog_arguments(std::env::args_os()) {
         return wicketgate::watchdog::run(arguments);
+    }
+    if let Some(arguments) = compile::arguments(std::env::args_os()) {
+        return compile::run(&arguments);
     }
     let environment = |name: &str| std::env::var(name).ok();
     let cli = match Cli::try_parse() {

@@ -14,6 +14,7 @@ mod budget;
 pub mod builtin;
 mod cache;
 mod clock;
+pub mod compile;
 mod convert;
 mod egress;
 pub mod engine;
@@ -39,6 +40,7 @@ pub mod shadow;
 mod trap;
 mod trial;
 
+pub use compile::CompileLimits;
 pub use engine::{EngineConfig, EngineError};
 pub use inspect::Inspection;
 pub use load::{Candidate, HostParts, LoadStep, Plugins};

@@ -164,6 +164,19 @@ fn engine(section: &Section<'_>) -> plugin::EngineConfig {
     plugin::EngineConfig {
         instances: section.count_if("instances", 1..=4096).or(default.instances),
         tick: section.duration("tick", default.tick, millisecond(1)..=millisecond(1000)),
+        compile: plugin::CompileLimits {
+            memory: section.size("compile-memory", default.compile.memory, 128 << 20..=64 << 30),
+            cpu_time: section.duration(
+                "compile-cpu-time",
+                default.compile.cpu_time,
+                Duration::from_secs(1)..=Duration::from_secs(3600),
+            ),
+            timeout: section.duration(
+                "compile-timeout",
+                default.compile.timeout,
+                millisecond(100)..=Duration::from_secs(3600),
+            ),
+        },
     }
 }
 

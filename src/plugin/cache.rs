@@ -60,7 +60,10 @@ impl Cache {
                 return None;
             }
         };
-        let (mac, code) = bytes.split_at_checked(MAC_BYTES)?;
+        let Some((mac, code)) = bytes.split_at_checked(MAC_BYTES) else {
+            tracing::warn!(path = %path.display(), "machine code is cut off; compiling");
+            return None;
+        };
         if self.mac(engine, digest, code).verify_slice(mac).is_err() {
             tracing::warn!(path = %path.display(), "machine code was not written by this host; compiling");
             return None;
@@ -75,12 +78,11 @@ impl Cache {
     }
 
     /// Keeps machine code: written beside its place, flushed, and renamed into it.
-    pub(super) fn store(&self, engine: &Engine, digest: &Digest, component: &Component) -> io::Result<()> {
-        let code = component.serialize().map_err(|error| io::Error::other(format!("{error:#}")))?;
-        let mac = self.mac(engine, digest, &code).finalize().into_bytes();
+    pub(super) fn store(&self, engine: &Engine, digest: &Digest, code: &[u8]) -> io::Result<()> {
+        let mac = self.mac(engine, digest, code).finalize().into_bytes();
         let path = self.path(engine, digest);
         let temporary = unique(&path)?;
-        let written = write_flushed(&temporary, &[&mac, &code]).and_then(|()| fs::rename(&temporary, &path));
+        let written = write_flushed(&temporary, &[&mac, code]).and_then(|()| fs::rename(&temporary, &path));
         if written.is_err() {
             // What is left of it is of no use; that it cannot be removed either changes nothing.
             drop(fs::remove_file(&temporary));
@@ -117,11 +119,24 @@ impl Cache {
     }
 }
 
+/// Makes a component of what our own compiler's process just answered.
+///
+/// # Errors
+/// It is not the machine code of a component for this engine.
+pub(super) fn adopt(engine: &Engine, code: &FromChild) -> wasmtime::Result<Component> {
+    deserialize(engine, &code.0)
+}
+
+/// Machine code that came through a pipe from a process that this one started from its own program. Only
+/// [`compile`](super::compile) makes it.
+pub(super) struct FromChild(pub(super) Vec<u8>);
+
 /// The only place where bytes become code without having been compiled in this process.
 #[expect(unsafe_code, reason = "wasmtime cannot tell whether machine code was tampered with; the MAC above can")]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the bytes must be what `Component::serialize` made, unmodified. `Cache::load` verified
-    // a MAC over exactly these bytes, in memory, under a key that only this host's user can read.
+    // a MAC over exactly these bytes, in memory, under a key that only this host's user can read; and
+    // `adopt` takes them only from the pipe of a child that runs this very program and wrote nothing else.
     // Another version or other settings of the engine are detected by wasmtime and are an error.
     unsafe { Component::deserialize(engine.wasmtime(), code) }
 }
@@ -184,6 +199,60 @@ mod tests {
         Engine::new(&EngineConfig { instances: Some(1), ..EngineConfig::default() }).unwrap()
     }
 
+    fn code(engine: &Engine, bytes: &[u8]) -> Vec<u8> {
+        engine.wasmtime().precompile_component(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_truncated_or_empty_file_is_not_loaded() {
+        let directory = tempfile::tempdir().unwrap();
+        let (engine, cache) = (engine(), Cache::open(directory.path()).unwrap());
+        let bytes = wat::parse_str("(component (core module))").unwrap();
+        let digest = Digest::of(&bytes);
+        cache.store(&engine, &digest, &code(&engine, &bytes)).unwrap();
+        let path = cache.path(&engine, &digest);
+        let whole = fs::read(&path).unwrap();
+        for length in [0, 1, MAC_BYTES, MAC_BYTES + 1, whole.len() / 2, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert!(cache.load(&engine, &digest).is_none(), "{length} of {} bytes", whole.len());
+        }
+        fs::write(&path, &whole).unwrap();
+        assert!(cache.load(&engine, &digest).is_some());
+    }
+
+    #[test]
+    fn code_of_another_version_or_of_other_settings_is_not_loaded() {
+        let directory = tempfile::tempdir().unwrap();
+        let (engine, cache) = (engine(), Cache::open(directory.path()).unwrap());
+        let bytes = wat::parse_str("(component (core module))").unwrap();
+        let digest = Digest::of(&bytes);
+        let path = cache.path(&engine, &digest);
+        // This host's key, but the MAC of an engine that is compatible with another version's code.
+        let good = code(&engine, &bytes);
+        let mut mac = Hmac::<Sha256>::new_from_slice(&cache.key).unwrap();
+        for part in [PURPOSE, &digest.0, &[0; 8], good.as_slice()] {
+            mac.update(part);
+        }
+        fs::write(&path, [mac.finalize().into_bytes().as_slice(), &good].concat()).unwrap();
+        assert!(cache.load(&engine, &digest).is_none(), "a MAC for other settings");
+        // Even under the right MAC the engine itself refuses what it cannot run.
+        let mut settings = wasmtime::Config::new();
+        settings.epoch_interruption(false);
+        let foreign = wasmtime::Engine::new(&settings).unwrap().precompile_component(&bytes).unwrap();
+        cache.store(&engine, &digest, &foreign).unwrap();
+        assert!(cache.load(&engine, &digest).is_none(), "code without interruption");
+        cache.store(&engine, &digest, b"no code at all").unwrap();
+        assert!(cache.load(&engine, &digest).is_none(), "no code");
+    }
+
+    #[test]
+    fn code_of_the_compilers_own_engine_runs_in_the_pool() {
+        let engine = engine();
+        let bytes = wat::parse_str("(component (core module (memory 1) (func (loop (br 0)))))").unwrap();
+        let compiled = super::super::engine::for_compiling().unwrap().precompile_component(&bytes).unwrap();
+        adopt(&engine, &FromChild(compiled)).unwrap();
+    }
+
     #[test]
     fn what_was_stored_is_loaded_and_what_was_changed_is_not() {
         let directory = tempfile::tempdir().unwrap();
@@ -192,8 +261,7 @@ mod tests {
         let bytes = wat::parse_str("(component (core module))").unwrap();
         let digest = Digest::of(&bytes);
         assert!(cache.load(&engine, &digest).is_none());
-        let component = Component::new(engine.wasmtime(), &bytes).unwrap();
-        cache.store(&engine, &digest, &component).unwrap();
+        cache.store(&engine, &digest, &code(&engine, &bytes)).unwrap();
         assert!(cache.load(&engine, &digest).is_some());
 
         let path = cache.path(&engine, &digest);
@@ -216,7 +284,7 @@ mod tests {
         let bytes = wat::parse_str("(component)").unwrap();
         let digest = Digest::of(&bytes);
         let (here, there) = (Cache::open(one.path()).unwrap(), Cache::open(two.path()).unwrap());
-        there.store(&engine, &digest, &Component::new(engine.wasmtime(), &bytes).unwrap()).unwrap();
+        there.store(&engine, &digest, &code(&engine, &bytes)).unwrap();
         fs::copy(there.path(&engine, &digest), here.path(&engine, &digest)).unwrap();
         assert!(here.load(&engine, &digest).is_none());
     }

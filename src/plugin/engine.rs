@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use wasmtime::{Config, Enabled, EngineWeak, PoolingAllocationConfig};
 
+use super::compile::CompileLimits;
+
 /// A memory has at most so many bytes, whatever a provider's limits say: the slots' size, 1 GiB.
 pub const MEMORY_MAX_BYTES: usize = 1 << 30;
 
@@ -40,11 +42,13 @@ pub struct EngineConfig {
     /// The unit in which processor time is counted, and how long a guest may hold a thread before
     /// others get their turn. Default 10 ms, range 1 ms to 1 s.
     pub tick: Duration,
+    /// What compiling one component may use.
+    pub compile: CompileLimits,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { instances: None, tick: Duration::from_millis(10) }
+        Self { instances: None, tick: Duration::from_millis(10), compile: CompileLimits::default() }
     }
 }
 
@@ -151,6 +155,14 @@ impl Engine {
     }
 }
 
+/// An engine that compiles for the others and runs nothing: no pool, no clock.
+///
+/// # Errors
+/// This machine cannot run the compiler's code.
+pub(super) fn for_compiling() -> Result<wasmtime::Engine, Cause> {
+    wasmtime::Engine::new(&settings()).map_err(Cause::from)
+}
+
 /// What both kinds of allocation share. Proposals that no guest toolchain needs for an adapter
 /// stay off; without the crate's features `gc` and `threads` those are not even compiled in.
 fn settings() -> Config {
@@ -237,7 +249,12 @@ mod tests {
 
     #[test]
     fn the_clock_ticks_and_ends_with_the_engine() {
-        let engine = Engine::new(&EngineConfig { instances: Some(1), tick: Duration::from_millis(1) }).unwrap();
+        let engine = Engine::new(&EngineConfig {
+            instances: Some(1),
+            tick: Duration::from_millis(1),
+            ..EngineConfig::default()
+        })
+        .unwrap();
         let weak = engine.wasmtime().weak();
         drop(engine);
         assert!(weak.upgrade().is_none(), "the ticker kept the engine alive");

@@ -15,8 +15,9 @@ use std::time::SystemTime;
 use tokio::sync::OnceCell;
 use wasmtime::component::{Component, InstancePre, Linker};
 
-use super::cache::Cache;
+use super::cache::{self, Cache};
 use super::clock::Moment;
+use super::compile::{Code, CompileLimits, Compiler};
 use super::engine::{Engine, EngineConfig, EngineError};
 use super::fetch;
 use super::imports::{self, HostState};
@@ -128,6 +129,8 @@ pub struct Plugins {
     linker: Linker<HostState>,
     linker_with_processes: Linker<HostState>,
     cache: Option<Arc<Cache>>,
+    compiler: Compiler,
+    compile_limits: CompileLimits,
     metrics: Metrics,
     generations: Arc<AtomicU64>,
     compiled: Mutex<BTreeMap<Digest, Compiled>>,
@@ -158,9 +161,20 @@ impl Plugins {
             linker,
             linker_with_processes,
             cache: cache.map(Arc::new),
+            compiler: Compiler::Here,
+            compile_limits: config.compile,
             generations: Arc::default(),
             compiled: Mutex::default(),
         })
+    }
+
+    /// Compiles in child processes from now on, within [`EngineConfig::compile`]. `program` is the
+    /// gateway's own, e.g. `/proc/self/exe`, and must hand [`compile::COMMAND`](super::compile::COMMAND)
+    /// to [`compile::run`](super::compile::run).
+    #[must_use]
+    pub fn compiling_with(mut self, program: PathBuf) -> Self {
+        self.compiler = Compiler::child(program, self.compile_limits);
+        self
     }
 
     /// Loads a provider's plugin. It serves nobody until it is published. Whether the platform can
@@ -281,21 +295,13 @@ impl Plugins {
     }
 
     async fn compile(&self, provider: &ProviderName, digest: Digest, bytes: Vec<u8>) -> Result<Component, Refusal> {
-        let (engine, cache) = (Arc::clone(&self.engine), self.cache.clone());
         let began = Moment::now();
-        let work = move || {
-            if let Some(component) = cache.as_ref().and_then(|cache| cache.load(&engine, &digest)) {
-                return Ok((component, true));
-            }
-            let component = Component::new(engine.wasmtime(), &bytes)
-                .map_err(|error| Refusal::Compile { problem: format!("{error:#}") })?;
-            if let Some(Err(error)) = cache.map(|cache| cache.store(&engine, &digest, &component)) {
-                tracing::warn!(%digest, %error, "machine code not kept; the next start compiles again");
-            }
-            Ok((component, false))
+        let kept = self.blocking(move |engine, cache| cache.and_then(|cache| cache.load(engine, &digest))).await?;
+        let was_cached = kept.is_some();
+        let component = match kept {
+            Some(component) => component,
+            None => self.compile_anew(digest, bytes).await?,
         };
-        let (component, was_cached) =
-            tokio::task::spawn_blocking(work).await.map_err(|_panicked| Refusal::CompilerPanicked)??;
         let took = Moment::now().since(began);
         tracing::debug!(%provider, was_cached, ?took, "compiled");
         Ok(component)
@@ -313,6 +319,35 @@ impl Plugins {
     #[cfg(test)]
     pub(super) fn compiles(&self, bytes: &[u8]) -> bool {
         Component::new(self.engine.wasmtime(), bytes).is_ok()
+    }
+
+    async fn compile_anew(&self, digest: Digest, bytes: Vec<u8>) -> Result<Component, Refusal> {
+        let code = self.compiler.compile(&self.engine, bytes).await?;
+        let work = move |engine: &Engine, cache: Option<&Cache>| {
+            let failed = |error: wasmtime::Error| Refusal::Compile { problem: format!("{error:#}") };
+            let (component, serialized) = match code {
+                Code::Bytes(code) => (cache::adopt(engine, &code).map_err(failed)?, code.0),
+                Code::Component(component) => {
+                    let serialized = component.serialize().map_err(failed)?;
+                    (component, serialized)
+                }
+            };
+            if let Some(Err(error)) = cache.map(|cache| cache.store(engine, &digest, &serialized)) {
+                tracing::warn!(%digest, %error, "machine code not kept; the next start compiles again");
+            }
+            Ok(component)
+        };
+        self.blocking(work).await?
+    }
+
+    /// Runs what reads or writes machine code where it may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Engine, Option<&Cache>) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (engine, cache) = (Arc::clone(&self.engine), self.cache.clone());
+        let done = tokio::task::spawn_blocking(move || work(&engine, cache.as_deref())).await;
+        done.map_err(|_panicked| Refusal::CompilerPanicked)
     }
 
     fn link(&self, config: &ProviderConfig, component: &Component) -> Result<InstancePre<HostState>, Refusal> {

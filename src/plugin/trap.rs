@@ -12,6 +12,9 @@ use crate::query::{Budget, PluginFault};
 /// Frames of a trap's backtrace that are shown.
 const FRAMES_MAX: usize = 5;
 
+/// Characters of a guest's text that are shown.
+const SHOWN_MAX: usize = 400;
+
 /// What the engine says when a guest handed over more bytes than it may (48.0.8). The error's type
 /// is private to it, so a test holds on to the text.
 const FUEL_TEXT: &str = "fuel allocated for hostcalls has been exhausted";
@@ -88,6 +91,15 @@ pub(super) fn exceeded(budget: Budget) -> Diagnosis {
     };
     let message = format!("the plugin {what}; raise `limits.{}` if it should", budget.setting());
     Diagnosis { fault: PluginFault::Budget(budget), message }
+}
+
+/// Text that a guest chose, or was about: short, and without control characters.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(SHOWN_MAX).is_some() {
+        shown.push_str("...");
+    }
+    shown
 }
 
 #[cfg(test)]

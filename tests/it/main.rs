@@ -19,6 +19,7 @@
 
 mod admin;
 mod architecture;
+mod compile;
 mod config;
 mod conformance;
 mod forward;
