@@ -18,6 +18,7 @@ mod profile;
 mod provider;
 mod scaling;
 mod section;
+mod signature;
 mod swap;
 mod value;
 

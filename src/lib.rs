@@ -48,7 +48,7 @@
 //! | 4 | [`listener`], [`admin`] |
 //! | 3 | [`invoke`], [`router`], [`respond`] |
 //! | 2 | [`scaler`], [`forward`], [`plugin`] |
-//! | 1 | [`query`], [`host`], [`provider`], [`upstream`] |
+//! | 1 | [`query`], [`host`], [`provider`], [`trust`], [`upstream`] |
 //! | 0 | [`name`], [`metrics`], [`shutdown`], [`parse`] |
 
 pub mod admin;
@@ -69,5 +69,6 @@ pub mod respond;
 pub mod router;
 pub mod scaler;
 pub mod shutdown;
+pub mod trust;
 pub mod upstream;
 pub mod watchdog;

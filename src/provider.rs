@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::host::grant::Grant;
 use crate::host::processes::CommandSpec;
 use crate::name::{Digest, Namespace, ProviderName};
+use crate::trust::signature::SignaturePolicy;
 pub use directory::{Directory, Entry, Listing};
 pub use swap::{CanaryConfig, SwapConfig};
 
@@ -43,6 +44,8 @@ pub struct ProviderConfig {
     pub component: ComponentSource,
     /// Load only exactly these bytes.
     pub digest: Option<Digest>,
+    /// Whose signature the component has to have. Default: nobody's.
+    pub signature: SignaturePolicy,
     /// The namespaces that it serves; no two providers may claim one.
     pub namespaces: Vec<Namespace>,
     /// Whether it also serves every namespace that nobody claims. At most one provider does.

@@ -113,6 +113,7 @@ pub(crate) async fn provider(
         name: "bench".parse().map_err(|_bad| "a name")?,
         component: ComponentSource::File(component.to_owned()),
         digest: None,
+        signature: wicketgate::trust::signature::SignaturePolicy::default(),
         namespaces: Vec::new(),
         is_default: true,
         config: serde_json::json!({}),

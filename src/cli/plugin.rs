@@ -4,6 +4,7 @@ mod text;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -132,6 +133,8 @@ struct Report<'r> {
 struct Verdict {
     /// `None`: it was compared with no configuration.
     provider: Option<ProviderName>,
+    /// The operator's name for the key that signed it; `None` if it is not signed or no signature is asked for.
+    signer: Option<String>,
     is_refused: bool,
     findings: Vec<Finding>,
 }
@@ -168,13 +171,27 @@ impl Inspect {
         };
         let max_bytes = providers.iter().map(|provider| provider.limits.component_bytes).max();
         let max_bytes = max_bytes.unwrap_or(Limits::default().component_bytes);
-        let inspection = Inspection::of(&source, max_bytes)
+        let (inspection, bytes) = Inspection::of(&source, max_bytes)
             .map_err(|source| PluginError::Component { file: self.file.clone(), source })?;
 
         let verdict = |provider: Option<&ProviderConfig>| {
-            let findings = inspection.findings(provider);
+            let mut findings = inspection.findings(provider);
+            let signed = provider.map(|provider| provider.signature.verify(&source, &bytes, SystemTime::now()));
+            let signer = match signed {
+                Some(Ok(signer)) => signer,
+                Some(Err(error)) => {
+                    findings.insert(0, Finding::refused(&Refusal::Signature(error)));
+                    None
+                }
+                None => None,
+            };
             let is_refused = findings.iter().any(|finding| finding.weight == Weight::Refused);
-            Verdict { provider: provider.map(|provider| provider.name.clone()), is_refused, findings }
+            Verdict {
+                provider: provider.map(|provider| provider.name.clone()),
+                signer: signer.map(|signer| signer.key),
+                is_refused,
+                findings,
+            }
         };
         let verdicts: Vec<Verdict> = if providers.is_empty() {
             vec![verdict(None)]

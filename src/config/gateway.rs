@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::section::Section;
 use super::value::as_text;
-use super::{Config, data, grant, log, provider, scaling};
+use super::{Config, data, grant, log, provider, scaling, signature};
 use crate::admin::{self, Auth};
 use crate::name::Namespace;
 use crate::parse::Address;
@@ -64,13 +64,14 @@ pub(super) fn read(root: &Section<'_>, origin: &str, builtins: &[&str]) -> Optio
     let log = log::read(&root.section("log"));
     let state_directory = root.section("state").file("directory");
     let cache_directory = root.section("cache").file("directory");
+    let signed = signature::read(&root.section("signature"));
     let named = root.named("provider");
     if named.is_empty() {
         root.problem("there is no provider; write [provider.local] with component = \"builtin:local\"");
     }
     let mut providers = Vec::with_capacity(named.len());
     for (name, section) in &named {
-        providers.extend(provider::read(name, section, builtins).map(|provider| (provider, section)));
+        providers.extend(provider::read(name, section, builtins, &signed).map(|provider| (provider, section)));
     }
     together(&providers);
     let providers: Vec<ProviderConfig> = providers.into_iter().map(|(provider, _)| provider).collect();

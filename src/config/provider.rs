@@ -7,21 +7,28 @@ use toml::de::DeValue;
 
 use super::section::Section;
 use super::value::as_text;
-use super::{command, grant, swap};
+use super::{command, grant, signature, swap};
 use crate::name::{Digest, Namespace, ProviderName};
 use crate::provider::{AllowedHost, ComponentSource, EndpointPolicy, Limits, ProviderConfig, Reuse};
+use crate::trust::signature::SignaturePolicy;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 /// Reads one provider; `None` if what is missing leaves nothing to build.
-pub(super) fn read(name: &str, section: &Section<'_>, builtins: &[&str]) -> Option<ProviderConfig> {
+pub(super) fn read(
+    name: &str,
+    section: &Section<'_>,
+    builtins: &[&str],
+    signed: &SignaturePolicy,
+) -> Option<ProviderConfig> {
     let parsed = name.parse::<ProviderName>();
     if let Err(error) = &parsed {
         section.problem(format!("{name:?} cannot be a provider's name: {error}"));
     }
     let component = component(section, builtins);
     let digest = section.parsed::<Digest>("digest");
+    let signature = signature::of_provider(&section.section("signature"), signed);
     let namespaces = section
         .list("namespaces", |value| as_text(value)?.parse::<Namespace>().map_err(|error| error.to_string()))
         .unwrap_or_default();
@@ -39,6 +46,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, builtins: &[&str]) -> Opti
         name: parsed.ok()?,
         component: component?,
         digest,
+        signature,
         namespaces,
         is_default,
         config,

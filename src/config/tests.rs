@@ -190,6 +190,11 @@ fn a_mistake_says_what_to_write() {
         ("[provider.b]\ncomponent = \"oci://x\"\nnamespaces = [\"n\"]\n", "oci:// is not supported yet"),
         ("[provider.b]\ncomponent = \"builtin:local\"\n", "serves no namespace"),
         ("[provider.b]\nnamespaces = [\"n\"]\n", "has no component"),
+        ("[signature]\nrequire = true\n", "no key is named"),
+        ("[signature.key.k]\nminisign = \"RWx\"\n", "must be a minisign public key"),
+        ("[signature.key.k]\nnot-after = \"soon\"\n", "must be a day"),
+        ("[signature.key.k]\nnot-before = 2027-01-02\nnot-after = \"2027-01-01\"\n", "is before not-before"),
+        ("[provider.local.signature]\nkeys = [\"k\"]\n", "write [signature.key.k]"),
         ("[provider.local.command.c]\n", "has no command"),
         ("[provider.local.command.c]\ncommand = []\n", "needs a program"),
         ("[provider.local.command.c]\ncommand = \"a | b\"\n", "write [\"sh\", \"-c\", \"a | b\"]"),
@@ -242,6 +247,11 @@ fn accepted_keys() -> BTreeSet<String> {
     );
     let (_, problems, mut keys) = read(&text, "test", Path::new("/nowhere"), &BUILTINS);
     assert_eq!(problems, []);
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let (_, problems, more) =
+        read(&format!("{LOCAL}[signature.key.k]\nminisign = \"{key}\"\n"), "test", Path::new("/nowhere"), &BUILTINS);
+    assert_eq!(problems, []);
+    keys.extend(more);
     // A text or a table: the table's keys are looked for only where there is no text.
     let (_, _, more) = read("auth = \"none\"\n", "test", Path::new("/"), &BUILTINS);
     keys.extend(more);

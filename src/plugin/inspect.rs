@@ -100,12 +100,13 @@ pub struct Tool {
 }
 
 impl Inspection {
-    /// Reads the file, or the bundled plugin, at most `max_bytes` of it. Blocks.
+    /// Reads the file, or the bundled plugin, at most `max_bytes` of it. Blocks. Answers with its bytes too.
     ///
     /// # Errors
     /// The [`Refusal`] that loading it would meet.
-    pub fn of(source: &ComponentSource, max_bytes: u64) -> Result<Self, Refusal> {
-        Self::read(&fetch::fetch_now(source, max_bytes)?)
+    pub fn of(source: &ComponentSource, max_bytes: u64) -> Result<(Self, Vec<u8>), Refusal> {
+        let bytes = fetch::fetch_now(source, max_bytes)?;
+        Ok((Self::read(&bytes)?, bytes))
     }
 
     /// Reads a component.

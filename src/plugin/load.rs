@@ -34,7 +34,8 @@ use crate::host::processes::Processes;
 use crate::host::state::ProviderState;
 use crate::metrics::Registry;
 use crate::name::{Digest, Namespace, ProviderName};
-use crate::provider::{Limits, ProviderConfig};
+use crate::provider::{ComponentSource, Limits, ProviderConfig};
+use crate::trust::signature::{SignatureError, Signer};
 
 /// What of the machine a plugin gets: the parts that its imports are carried out by.
 #[derive(Clone)]
@@ -70,6 +71,7 @@ pub(super) struct Loaded {
     pub(super) exports: Exports,
     pub(super) digest: Digest,
     pub(super) manifest: Manifest,
+    pub(super) signer: Option<Signer>,
     pub(super) loaded_at: SystemTime,
     pub(super) turns: Turns,
     pub(super) quarantine: Quarantine,
@@ -229,6 +231,7 @@ impl Plugins {
         passed: &(dyn Fn(LoadStep) + Send + Sync),
     ) -> Result<Loaded, Refusal> {
         let provider = &config.name;
+        let is_uploaded = bytes.is_some();
         let max_bytes = config.limits.component_bytes;
         let bytes = match bytes {
             Some(bytes) if bytes.len() as u64 > max_bytes => return Err(Refusal::TooLarge { max_bytes }),
@@ -240,6 +243,10 @@ impl Plugins {
         tracing::debug!(%provider, %digest, bytes = bytes.len(), "fetched");
         if let Some(pinned) = config.digest.filter(|pinned| *pinned != digest) {
             return Err(Refusal::Digest { pinned, found: digest });
+        }
+        let (bytes, signer) = verify(config, bytes, is_uploaded).await?;
+        if let Some(signer) = &signer {
+            tracing::info!(%provider, key = signer.key, comment = signer.comment, "signature verified");
         }
         passed(LoadStep::Verified);
         fetch::check_component(&bytes)?;
@@ -272,6 +279,7 @@ impl Plugins {
             exports,
             digest,
             manifest,
+            signer,
             loaded_at: SystemTime::now(),
             quarantine: Quarantine::default(),
             platform: config.grants.values().map(|grant| grant.connect.to_string()).collect(),
@@ -364,6 +372,32 @@ impl Plugins {
     }
 }
 
+/// Checks the signature of the bytes that were read, so that no other ones can take their place.
+async fn verify(
+    config: &ProviderConfig,
+    bytes: Vec<u8>,
+    is_uploaded: bool,
+) -> Result<(Vec<u8>, Option<Signer>), Refusal> {
+    let (source, policy) = (config.component.clone(), config.signature.clone());
+    let is_builtin = matches!(source, ComponentSource::Builtin(_));
+    // What was uploaded in the place of a bundled plugin is not part of the binary.
+    if is_builtin && is_uploaded && policy.require {
+        return Err(Refusal::Signature(SignatureError::Uploaded));
+    }
+    if !policy.is_on() || is_builtin {
+        return Ok((bytes, None));
+    }
+    let check = move || match policy.verify(&source, &bytes, SystemTime::now()) {
+        Ok(signer) => Ok((bytes, signer)),
+        Err(error) => Err(Refusal::Signature(error)),
+    };
+    let (bytes, signer) = tokio::task::spawn_blocking(check).await.map_err(|_panicked| Refusal::CompilerPanicked)??;
+    if signer.is_none() {
+        tracing::warn!(provider = %config.name, "the plugin is not signed; signature.require would refuse it");
+    }
+    Ok((bytes, signer))
+}
+
 fn find_exports(
     component: &Component,
     engine: &wasmtime::Engine,
@@ -418,6 +452,12 @@ impl Candidate {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.plugin.manifest
+    }
+
+    /// Who vouches for it; `None` if nobody was asked for.
+    #[must_use]
+    pub fn signer(&self) -> Option<&Signer> {
+        self.plugin.signer.as_ref()
     }
 
     /// The digest of its bytes.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::interfaces::{WrongType, full_name};
 use super::manifest::ManifestError;
 use crate::name::{Digest, ProviderName};
+use crate::trust::signature::SignatureError;
 
 /// A provider's plugin was not loaded. Nothing that runs has changed.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,9 @@ pub enum Refusal {
         /// What it is.
         found: Digest,
     },
+    /// Nobody whom the operator trusts vouches for it.
+    #[error(transparent)]
+    Signature(SignatureError),
     /// It is no WebAssembly.
     #[error("it is not WebAssembly")]
     NotWasm,
@@ -126,6 +130,7 @@ impl Refusal {
         match self {
             Self::UnknownBuiltin { .. } | Self::Read { .. } | Self::TooLarge { .. } => "fetch",
             Self::Digest { .. } => "digest",
+            Self::Signature(_) => "verified",
             Self::NotWasm
             | Self::CoreModule
             | Self::Damaged { .. }

@@ -61,6 +61,8 @@ pub struct PluginStatus {
     pub digest: Digest,
     /// What it says of itself.
     pub manifest: Manifest,
+    /// Who vouches for it: the operator's name for the key.
+    pub signer: Option<String>,
     /// When it was loaded.
     pub loaded_at: SystemTime,
     /// Whether it is stopped for a while because it kept failing.
@@ -199,6 +201,7 @@ impl PluginProvider {
             generation: active.number,
             digest: plugin.digest,
             manifest: plugin.manifest.clone(),
+            signer: plugin.signer.as_ref().map(ToString::to_string),
             loaded_at: plugin.loaded_at,
             is_quarantined: plugin.quarantine.is_active(),
         })

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::harness::GatewayBuilder;
 use crate::plugins::fixtures;
 
 fn wicketgate(arguments: &[&str]) -> Output {
@@ -89,4 +90,62 @@ fn inspect_answers_hostile_files_with_one_sentence() {
         assert_eq!((status, out.as_str()), (Some(1), ""), "{name}: {err}");
         assert!(err.contains(expected) && err.lines().count() == 1, "{name}: {err}");
     }
+}
+
+/// The configuration of a provider whose plugin has to be signed with this key.
+fn requiring(pair: &minisign::KeyPair, more: &str) -> String {
+    format!(
+        "[signature]\nrequire = true\n[signature.key.acme]\nminisign = \"{}\"\n{more}\n\
+         [provider.good]\ncomponent = \"good.wasm\"\nnamespaces = [\"good\"]\n\
+         [provider.good.endpoints]\ntemplate = \"http://{{name}}:1\"\n",
+        pair.pk.to_base64()
+    )
+}
+
+fn signature(pair: &minisign::KeyPair, bytes: &[u8]) -> String {
+    minisign::sign(None, &pair.sk, bytes, Some("good 1.0.0"), None).unwrap().into_string()
+}
+
+#[test]
+fn a_plugin_is_loaded_only_with_the_signature_of_a_named_key() {
+    let (ours, theirs) = (
+        minisign::KeyPair::generate_unencrypted_keypair().unwrap(),
+        minisign::KeyPair::generate_unencrypted_keypair().unwrap(),
+    );
+    let good = fixtures::component("good");
+    let start = || GatewayBuilder::new(&requiring(&ours, "")).file("good.wasm", &good);
+    let gateway = start().file("good.wasm.minisig", signature(&ours, &good)).start();
+    assert!(gateway.output().wait_for("signature verified").is_some());
+    drop(gateway);
+    for (name, builder, expected) in [
+        ("unsigned", start(), "is not signed"),
+        ("foreign", start().file("good.wasm.minisig", signature(&theirs, &good)), "does not name; it names acme"),
+        ("another's", start().file("good.wasm.minisig", signature(&ours, b"another")), "does not fit"),
+        ("no signature", start().file("good.wasm.minisig", "hello"), "is not a minisign signature"),
+    ] {
+        let (status, said) = builder.run("serve");
+        assert_eq!(status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains("refused at step verified") && said.contains(expected), "{name}: {said}");
+    }
+    let expired = GatewayBuilder::new(&requiring(&ours, "not-after = 2001-01-01"));
+    let (status, said) =
+        expired.file("good.wasm", &good).file("good.wasm.minisig", signature(&ours, &good)).run("serve");
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("key acme, which counts no more"), "{said}");
+}
+
+#[test]
+fn inspect_names_the_signer() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let good = fixtures::component("good");
+    let file = write(folder.path(), "good.wasm", &good);
+    let config = write(folder.path(), "wicketgate.toml", requiring(&pair, "").as_bytes());
+    let (status, out, _) = said(&wicketgate(&["plugin", "inspect", &file, "--config", &config]));
+    assert_eq!(status, Some(1), "{out}");
+    assert!(out.contains("refused  it is not signed"), "{out}");
+    write(folder.path(), "good.wasm.minisig", signature(&pair, &good).as_bytes());
+    let (status, out, _) = said(&wicketgate(&["plugin", "inspect", &file, "--config", &config]));
+    assert_eq!(status, Some(0), "{out}");
+    assert!(out.contains("signed   with key acme"), "{out}");
 }

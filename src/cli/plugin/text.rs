@@ -59,6 +59,9 @@ fn render(report: &Report<'_>) -> String {
         let whose = verdict.provider.as_ref().map_or("here".to_owned(), |name| format!("for provider {name}"));
         let result = if verdict.is_refused { "it would be refused" } else { "nothing speaks against loading it" };
         page.line(&format!("\n{whose}: {result}"));
+        if let Some(signer) = &verdict.signer {
+            page.line(&format!("  signed   with key {}", clean(signer)));
+        }
         for finding in &verdict.findings {
             let weight = match finding.weight {
                 Weight::Refused => "refused",

@@ -32,6 +32,7 @@ fn config(grants: BTreeMap<String, Grant>) -> ProviderConfig {
         name: "edge".parse().unwrap(),
         component: ComponentSource::Builtin("faas-provider".to_owned()),
         digest: None,
+        signature: crate::trust::signature::SignaturePolicy::default(),
         namespaces: vec!["dev".parse().unwrap()],
         is_default: true,
         config: serde_json::Value::Null,

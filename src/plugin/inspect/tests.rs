@@ -17,7 +17,7 @@ fn refused(inspection: &Inspection) -> String {
 #[test]
 fn the_bundled_plugins_are_shown_as_they_are() {
     for name in builtin::names() {
-        let inspection = Inspection::of(&ComponentSource::Builtin(name.into()), MAX).unwrap();
+        let inspection = Inspection::of(&ComponentSource::Builtin(name.into()), MAX).unwrap().0;
         assert_eq!(inspection.manifest.as_ref().unwrap().name, name);
         let query = &inspection.exports.iter().find(|export| export.name.contains("service-query")).unwrap();
         assert_eq!(query.functions, ["get-replicas", "set-replicas"]);
@@ -28,7 +28,7 @@ fn the_bundled_plugins_are_shown_as_they_are() {
             assert!(!item.meaning.contains("unknown"), "{name}: {item:?}");
         }
     }
-    let local = Inspection::of(&ComponentSource::Builtin("local".into()), MAX).unwrap();
+    let local = Inspection::of(&ComponentSource::Builtin("local".into()), MAX).unwrap().0;
     assert!(local.imports.iter().any(|import| import.meaning.contains("starts processes")));
 }
 

@@ -41,6 +41,7 @@ impl Bench {
             name: "edge".parse().unwrap(),
             component: ComponentSource::File(path),
             digest: None,
+            signature: crate::trust::signature::SignaturePolicy::default(),
             namespaces: vec!["dev".parse().unwrap()],
             is_default: false,
             config: serde_json::json!({}),

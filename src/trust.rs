@@ -1,0 +1,3 @@
+//! What is known of a plugin beyond its bytes: who signed it ([`signature`]).
+
+pub mod signature;
