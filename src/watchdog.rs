@@ -9,6 +9,7 @@
 //! runs between `fork` and `exec`, where hardly any is safe.
 
 mod fork;
+mod health;
 mod http;
 mod shim;
 mod sweep;
@@ -64,6 +65,7 @@ fn watch() -> Result<(), String> {
     let outcome = runtime.block_on(async {
         let mut gateway = Gateway::new();
         let launch = gateway.launch().await?;
+        tokio::spawn(sweep::reap_orphans());
         let ended = match launch.mode {
             Mode::Http => http::serve(&launch, gateway).await,
             Mode::Fork => fork::serve(&launch, gateway).await,

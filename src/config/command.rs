@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::section::Section;
 use super::value::as_text;
-use crate::host::processes::{CommandSpec, Mode};
+use crate::host::processes::{CommandSpec, HealthSpec, Mode, ProcessLimits};
 use crate::name::FunctionName;
 use crate::parse;
 
@@ -42,12 +42,10 @@ pub(super) fn read(name: &str, section: &Section<'_>) -> Option<CommandSpec> {
             })
             .unwrap_or(default.content_type),
         working_directory: section.file("working-directory"),
-        memory: section.size_if("memory", 1 << 20..=1 << 50),
-        cpu_time: section
-            .value("cpu-time")
-            .is_some()
-            .then(|| section.duration("cpu-time", Duration::ZERO, second(1)..=second(86_400))),
-        open_files: section.count_if("open-files", 16..=1_000_000),
+        stop_delay: section.duration("stop-delay", default.stop_delay, Duration::ZERO..=second(600)),
+        health: health(section, &default.health),
+        limits: limits(section),
+        log_buffer: section.size("log-buffer", default.log_buffer, 4 << 10..=16 << 20),
     };
     for (key, only) in [
         ("concurrency", Mode::Fork),
@@ -55,6 +53,10 @@ pub(super) fn read(name: &str, section: &Section<'_>) -> Option<CommandSpec> {
         ("request-timeout", Mode::Fork),
         ("content-type", Mode::Fork),
         ("start-timeout", Mode::Http),
+        ("health-path", Mode::Http),
+        ("health-interval", Mode::Http),
+        ("health-timeout", Mode::Http),
+        ("health-failures", Mode::Http),
     ] {
         if section.has(key) && mode != only {
             let word = if only == Mode::Fork { "fork" } else { "http" };
@@ -74,6 +76,32 @@ pub(super) fn read(name: &str, section: &Section<'_>) -> Option<CommandSpec> {
         }
     }
     (!spec.argv.is_empty()).then_some(spec)
+}
+
+fn health(section: &Section<'_>, default: &HealthSpec) -> HealthSpec {
+    let second = Duration::from_secs;
+    let path = section.read("health-path", |value| {
+        let text = as_text(value)?;
+        let is_path = text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok();
+        is_path.then(|| text.to_owned()).ok_or_else(|| "must be a path, e.g. \"/healthz\"".to_owned())
+    });
+    HealthSpec {
+        path,
+        interval: section.duration("health-interval", default.interval, Duration::from_millis(100)..=second(3600)),
+        timeout: section.duration("health-timeout", default.timeout, Duration::from_millis(10)..=second(60)),
+        failures: section.nonzero("health-failures", default.failures, 100),
+    }
+}
+
+fn limits(section: &Section<'_>) -> ProcessLimits {
+    let second = Duration::from_secs;
+    let cpu_time = || section.duration("cpu-time", second(1), second(1)..=second(86_400));
+    ProcessLimits {
+        memory: section.size_if("memory", 1 << 20..=1 << 50),
+        cpu_seconds: section.value("cpu-time").is_some().then(|| cpu_time().as_secs().max(1)),
+        open_files: section.count_if("open-files", 16..=1_000_000),
+        processes: section.count_if("processes", 1..=1_000_000),
+    }
 }
 
 /// `command`: a list of words, or one text that is split as a shell would.

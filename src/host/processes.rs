@@ -5,6 +5,7 @@
 //! however the gateway ended. Groups belong to a provider, not to a generation: a swap leaves them, and a
 //! restart of the gateway brings them back from the state store.
 
+mod group;
 pub mod launch;
 mod output;
 mod replica;
@@ -14,7 +15,8 @@ mod tests;
 mod types;
 
 pub use types::{
-    ChangeSet, CommandSpec, GroupSpec, GroupStatus, Mode, OutputBatch, OutputLine, ProcessError, Replica, ReplicaState,
+    ChangeSet, CommandSpec, GroupSpec, GroupStatus, HealthSpec, Mode, OutputBatch, OutputLine, ProcessError,
+    ProcessLimits, Replica, ReplicaCount, ReplicaState,
 };
 
 use std::collections::BTreeMap;
@@ -61,12 +63,13 @@ impl Processes {
         &self.supervisor.commands
     }
 
-    /// Makes a group, or changes it. Takes effect in the background.
+    /// Makes a group, or changes it. Takes effect in the background: replicas of another spec are stopped as
+    /// new ones become ready, at most a quarter more than the count (rounded up) running at a time.
     ///
     /// # Errors
     /// [`ProcessError::UnknownCommand`], [`ProcessError::Invalid`] or [`ProcessError::ReadOnly`]; nothing
     /// changed then.
-    pub fn apply(&self, group: &str, spec: GroupSpec, count: u32) -> Result<GroupStatus, ProcessError> {
+    pub fn apply(&self, group: &str, spec: GroupSpec, count: ReplicaCount) -> Result<GroupStatus, ProcessError> {
         self.may_write()?;
         self.supervisor.apply(group, spec, count)
     }
@@ -123,7 +126,7 @@ impl Processes {
         self.supervisor.output(group, cursor, limit.clamp(1, 1000), timeout).await
     }
 
-    /// Stops all replicas, each with its grace, and waits until they ended. The groups stay remembered.
+    /// Stops all replicas at once, each with its grace, and waits until they ended. The groups stay remembered.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the replicas stopping.

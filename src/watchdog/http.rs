@@ -1,17 +1,17 @@
 //! `mode = "http"`: one process that serves HTTP itself.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use super::{Gateway, pass_on, report, shim, sweep};
+use super::health::Probe;
+use super::{End, Gateway, pass_on, report, shim, sweep};
 use crate::host::processes::launch::Launch;
 
-/// The first and the longest pause between two looks whether the process accepts connections.
+/// The first and the longest pause between two looks whether the process answers for the first time.
 const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
 /// How long what the process printed may take to be read after it ended: a child of its own may hold the pipe.
@@ -24,6 +24,7 @@ pub(super) async fn serve(launch: &Launch, gateway: Gateway) -> Result<(), Strin
     command.env("PORT", port.to_string()).env("HOST", Ipv4Addr::LOCALHOST.to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = Command::from(command).spawn().map_err(|error| format!("the process was not started: {error}"))?;
+    let _own = sweep::Own::new(&child);
     let printed = [
         child.stdout.take().map(|pipe| tokio::spawn(pass_on("out", pipe))),
         child.stderr.take().map(|pipe| tokio::spawn(pass_on("err", pipe))),
@@ -41,21 +42,21 @@ pub(super) async fn serve(launch: &Launch, gateway: Gateway) -> Result<(), Strin
     outcome
 }
 
-/// Says when the process accepts connections, then waits for its end, which is always a failure here.
+/// Says when the process answers, then looks after it until it ends or answers no more: a failure either way.
 async fn watch(child: &mut Child, launch: &Launch, port: u16) -> Result<(), String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let probe = Probe::new(&launch.health, port);
     let deadline = Instant::now() + Duration::from_millis(launch.start_timeout_ms);
     let (mut pause, longest) = LOOK;
     loop {
-        if TcpStream::connect(address).await.is_ok() {
-            break;
-        }
+        let looked = tokio::select! {
+            looked = probe.look() => looked,
+            status = child.wait() => return Err(ended(status)),
+        };
+        let Err(reason) = looked else { break };
         if Instant::now() >= deadline {
             sweep::kill_group(child).await;
             let limit = launch.start_timeout_ms;
-            return Err(format!(
-                "the process did not accept connections on its PORT within {limit} ms (start-timeout)"
-            ));
+            return Err(format!("the process was not ready within {limit} ms (start-timeout): {reason}"));
         }
         if let Ok(status) = tokio::time::timeout(pause, child.wait()).await {
             return Err(ended(status));
@@ -63,7 +64,14 @@ async fn watch(child: &mut Child, launch: &Launch, port: u16) -> Result<(), Stri
         pause = (pause * 3 / 2).min(longest);
     }
     report("ready", &port.to_string());
-    Err(ended(child.wait().await))
+    tokio::select! {
+        reason = probe.watch() => {
+            report("sick", &reason);
+            sweep::end_group(child, End::Asked.grace(launch)).await;
+            Err(reason)
+        }
+        status = child.wait() => Err(ended(status)),
+    }
 }
 
 fn ended(status: std::io::Result<std::process::ExitStatus>) -> String {

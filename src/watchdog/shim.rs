@@ -6,7 +6,8 @@ use std::process::Command;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
 
 use super::EXEC;
-use crate::host::processes::launch::{Launch, ProcessLimits};
+use crate::host::processes::ProcessLimits;
+use crate::host::processes::launch::Launch;
 
 /// A command line that runs `launch`'s program through the shim, with its variables and directory.
 pub(super) fn command(launch: &Launch) -> Result<Command, String> {
@@ -33,6 +34,7 @@ pub(super) fn become_command(arguments: &[String]) -> Result<(), String> {
     limit(Resource::As, limits.memory)?;
     limit(Resource::Cpu, limits.cpu_seconds)?;
     limit(Resource::Nofile, limits.open_files)?;
+    limit(Resource::Nproc, limits.processes)?;
     // A crash must not fill the disk of an edge node.
     limit(Resource::Core, Some(0))?;
     Err(format!("{program}: {}", Command::new(program).args(rest).exec()))

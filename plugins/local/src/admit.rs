@@ -5,6 +5,7 @@ use wicketgate_sdk::processes::Command;
 use wicketgate_sdk::{FunctionDeployment, ProviderError, Result, processes};
 
 use crate::function::{self, Deployed};
+use crate::limits;
 
 /// The longest deployment as it is kept, in bytes: the host's bound of one value of the state.
 const KEPT_MAX_BYTES: usize = 64 << 10;
@@ -63,13 +64,14 @@ pub(crate) fn admit(deployment: FunctionDeployment, created_at_ms: u64) -> Resul
     if let Some(constraint) = constraints.first() {
         return refuse(format!("constraint {constraint:?}: there is only this machine; leave it out"));
     }
-    if limits.is_some_and(|limits| limits.memory.is_some() || limits.cpu.is_some() || !limits.extra.is_empty()) {
-        return refuse(format!("limits are the operator's, in the table of command {image}; leave them out"));
+    let limits = limits::texts(limits);
+    if let Err(reason) = limits::within(&limits, &command.limits) {
+        return refuse(reason);
     }
     if read_only_root_filesystem {
         return refuse("processes of this machine share its file system; leave readOnlyRootFilesystem out".to_owned());
     }
-    let deployed = Deployed { command: image, env: env_vars, labels, annotations, created_at_ms };
+    let deployed = Deployed { command: image, env: env_vars, labels, annotations, limits, created_at_ms };
     let length = serde_json::to_vec(&deployed).map_or(usize::MAX, |bytes| bytes.len());
     if length > KEPT_MAX_BYTES {
         return refuse(format!(

@@ -1,6 +1,6 @@
 //! `functions`: what is deployed, and what the operator declared as deployed.
 
-use wicketgate_sdk::processes::{self, GroupStatus};
+use wicketgate_sdk::processes::{self, GroupStatus, ReplicaCount};
 use wicketgate_sdk::state::{self, Expectation, StateError};
 use wicketgate_sdk::{
     ErrorKind, FunctionDeployment, FunctionPage, FunctionStatus, Functions, ProviderError, Result, clock,
@@ -8,11 +8,11 @@ use wicketgate_sdk::{
 
 use crate::admit::admit;
 use crate::function::{self, Function, deployment, no_function};
-use crate::{Local, absent_is_fine, available, group};
+use crate::{Local, absent_is_fine, available, group, limits};
 
 /// How many processes a function gets when it is deployed, as in OpenFaaS. Whatever label says
 /// otherwise is read by the gateway.
-const REPLICAS_AT_FIRST: u64 = 1;
+const REPLICAS_AT_FIRST: ReplicaCount = ReplicaCount::Exactly(1);
 
 impl Functions for Local {
     /// The cursor is the last name of a page, so that pages stay in step when functions come and go.
@@ -52,7 +52,7 @@ impl Functions for Local {
             error
         })?;
         let function = self.function(&service, &namespace)?;
-        if let Err(refused) = self.apply(&function, &function.spec(), REPLICAS_AT_FIRST) {
+        if let Err(refused) = self.apply(&function, REPLICAS_AT_FIRST) {
             state::delete(&key, Expectation::Version(version)).or_else(changed_is_fine)?;
             return Err(refused);
         }
@@ -72,9 +72,9 @@ impl Functions for Local {
         let deployed = admit(update, before.created_at_ms)?;
         state::put_json(&function::key(&name), &deployed, Expectation::Version(version))?;
         let function = self.function(&service, &namespace)?;
-        // Even without processes: whoever watches learns of new labels through the group.
-        let count = group(&name)?.map_or(0, |group| group.count);
-        self.apply(&function, &function.spec(), count.into()).map(drop)
+        // Even without processes: whoever watches learns of new labels through the group. The count is left to
+        // the host, which may be asked for more replicas at the same time.
+        self.apply(&function, ReplicaCount::AtLeast(0)).map(drop)
     }
 
     fn delete_function(&self, service: &str, namespace: &str) -> Result<()> {
@@ -113,6 +113,7 @@ fn status(function: &Function, group: Option<&GroupStatus>) -> FunctionStatus {
             image: spec.command,
             env_process: function.command.as_ref().map(|command| command.argv.join(" ")),
             env_vars: spec.env,
+            limits: function.deployed.as_ref().and_then(|deployed| limits::resources(&deployed.limits)),
             labels: function.labels.clone(),
             annotations: function.annotations(),
             ..FunctionDeployment::default()

@@ -3,7 +3,7 @@
 use wicketgate_sdk::processes::{self, Command, GroupSpec};
 use wicketgate_sdk::{Pairs, ProviderError, Result, state};
 
-use crate::Local;
+use crate::{Local, limits};
 
 /// Where deployments are kept: this and the group's name.
 const KEYS: &str = "function/";
@@ -22,6 +22,9 @@ pub(crate) struct Deployed {
     pub(crate) labels: Pairs,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) annotations: Pairs,
+    /// As they were written, e.g. `memory` and `64Mi`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) limits: Pairs,
     pub(crate) created_at_ms: u64,
 }
 
@@ -59,8 +62,13 @@ impl Function {
     /// What its processes are.
     pub(crate) fn spec(&self) -> GroupSpec {
         match &self.deployed {
-            Some(deployed) => GroupSpec { command: deployed.command.clone(), env: deployed.env.clone() },
-            None => GroupSpec { command: self.service.clone(), env: Vec::new() },
+            Some(deployed) => GroupSpec {
+                command: deployed.command.clone(),
+                env: deployed.env.clone(),
+                // They were read when they were admitted.
+                limits: limits::read(&deployed.limits).unwrap_or_else(|_unreadable| limits::none()),
+            },
+            None => GroupSpec { command: self.service.clone(), env: Vec::new(), limits: limits::none() },
         }
     }
 

@@ -5,15 +5,16 @@
 //! may set the variables that this command allows; all else is refused. A function is the host's
 //! group of processes `name.namespace`; what was deployed is kept in the provider's state.
 
-use wicketgate_sdk::processes::{self, GroupSpec, GroupStatus, ProcessError, ReplicaState};
+use wicketgate_sdk::processes::{self, GroupSpec, GroupStatus, ProcessError, ReplicaCount, ReplicaState};
 use wicketgate_sdk::{
-    About, Endpoint, Endpoints, Health, Platform, Provider, ProviderError, Result, Scaling, ServiceStatus, Target,
-    config, export_provider,
+    About, Endpoint, Endpoints, ErrorKind, Health, Platform, Provider, ProviderError, Result, Scaling, ServiceStatus,
+    Target, config, export_provider,
 };
 
 mod admit;
 mod deploy;
 mod function;
+mod limits;
 mod logs;
 mod namespaces;
 #[cfg(test)]
@@ -28,6 +29,9 @@ const NAMESPACE: &str = "openfaas-fn";
 /// How long an endpoint may be used. Short, because a port that a process gave up can be given to
 /// the next one; asking again is a call within this machine.
 const ENDPOINT_TTL_MS: u32 = 1000;
+
+/// How often a deployment that changed while its processes were asked for is read again.
+const APPLY_TRIES: usize = 8;
 
 /// This machine.
 pub struct Local {
@@ -89,14 +93,13 @@ impl Provider for Local {
         match group(&function.group)? {
             Some(group) if u64::from(group.count) == count && is_same(&group.spec, &spec) => Ok(()),
             None if count == 0 => Ok(()),
-            _ => self.apply(&function, &spec, count).map(drop),
+            _ => self.apply(&function, ReplicaCount::Exactly(processes_of(count)?)).map(drop),
         }
     }
 }
 
 impl Scaling for Local {
-    /// The host has no compare-and-swap for counts, so `expected_version` says nothing: the count
-    /// that is read here decides, a moment before it is written.
+    /// The host raises the count and lowers none in one step, so `expected_version` says nothing.
     fn ensure(
         &self,
         service: &str,
@@ -107,14 +110,13 @@ impl Scaling for Local {
         let function = self.function(service, namespace)?;
         let spec = function.spec();
         let group = group(&function.group)?;
-        let count = group.as_ref().map_or(0, |group| u64::from(group.count));
         if let Some(group) = &group
-            && count >= at_least
+            && u64::from(group.count) >= at_least
             && is_same(&group.spec, &spec)
         {
             return Ok(service_status(&function, Some(group)));
         }
-        let applied = self.apply(&function, &spec, count.max(at_least))?;
+        let applied = self.apply(&function, ReplicaCount::AtLeast(processes_of(at_least)?))?;
         Ok(service_status(&function, Some(&applied)))
     }
 }
@@ -162,18 +164,33 @@ impl Health for Local {
 }
 
 impl Local {
-    /// Asks the host for `count` processes of a function.
-    fn apply(&self, function: &Function, spec: &GroupSpec, count: u64) -> Result<GroupStatus> {
-        let count = u32::try_from(count)
-            .map_err(|_too_many| ProviderError::invalid(format!("{count} replicas are more than one machine runs")))?;
-        let applied = processes::apply(&function.group, spec, count)?;
-        // Somebody may have deleted the function in between; a group of no function would run for ever.
-        if let Err(gone) = self.function(&function.service, &function.namespace) {
-            processes::remove(&function.group).or_else(absent_is_fine)?;
-            return Err(gone);
+    /// Asks the host for processes of a function, of whatever is deployed when that is done: who updates or deletes
+    /// the function at the same time has the last word.
+    fn apply(&self, function: &Function, mut count: ReplicaCount) -> Result<GroupStatus> {
+        let mut spec = function.spec();
+        for _ in 0..APPLY_TRIES {
+            let applied = processes::apply(&function.group, &spec, count)?;
+            match self.function(&function.service, &function.namespace) {
+                Ok(now) if is_same(&now.spec(), &spec) => return Ok(applied),
+                Ok(now) => {
+                    spec = now.spec();
+                    count = ReplicaCount::AtLeast(0);
+                }
+                // A group of no function would run for ever.
+                Err(gone) if gone.kind == ErrorKind::NotFound => {
+                    processes::remove(&function.group).or_else(absent_is_fine)?;
+                    return Err(gone);
+                }
+                Err(other) => return Err(other),
+            }
         }
-        Ok(applied)
+        Err(ProviderError::conflict(format!("function {} is changed again and again; try it later", function.group)))
     }
+}
+
+fn processes_of(count: u64) -> Result<u32> {
+    u32::try_from(count)
+        .map_err(|_too_many| ProviderError::invalid(format!("{count} replicas are more than one machine runs")))
 }
 
 /// The group of a function, if the host has it: a function that never ran has none.
@@ -195,7 +212,7 @@ fn is_same(one: &GroupSpec, other: &GroupSpec) -> bool {
         env.sort_unstable();
         env
     };
-    one.command == other.command && sorted(one) == sorted(other)
+    one.command == other.command && limits::are_same(&one.limits, &other.limits) && sorted(one) == sorted(other)
 }
 
 fn service_status(function: &Function, group: Option<&GroupStatus>) -> ServiceStatus {

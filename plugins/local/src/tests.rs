@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use wicketgate_sdk::processes::{
-    ChangeSet, Command, GroupSpec, GroupStatus, Mode, OutputBatch, OutputLine, ProcessError, Replica, ReplicaState,
+    ChangeSet, Command, GroupSpec, GroupStatus, Mode, OutputBatch, OutputLine, ProcessError, ProcessLimits, Replica,
+    ReplicaCount, ReplicaState,
 };
 use wicketgate_sdk::testing::{Processes, play_processes};
 use wicketgate_sdk::{FunctionDeployment, Functions, Provider};
@@ -29,6 +30,7 @@ fn command(name: &str, argv: &[&str], allowed_env: &[&str], deployed: bool) -> C
         allowed_env: texts(allowed_env),
         labels: vec![("com.openfaas.scale.max".to_owned(), "4".to_owned())],
         deployed,
+        limits: ProcessLimits { memory: Some(64 << 20), ..crate::limits::none() },
     }
 }
 
@@ -42,6 +44,8 @@ struct Host {
     lines: RefCell<Vec<OutputLine>>,
     /// Calls that changed something, in their order.
     calls: RefCell<Vec<String>>,
+    /// What somebody else does just before the next `apply`.
+    meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
 impl Host {
@@ -80,7 +84,14 @@ impl Processes for Host {
         self.commands.borrow().clone()
     }
 
-    fn apply(&self, group: &str, spec: &GroupSpec, count: u32) -> Result<GroupStatus, ProcessError> {
+    fn apply(&self, group: &str, spec: &GroupSpec, count: ReplicaCount) -> Result<GroupStatus, ProcessError> {
+        if let Some(meanwhile) = self.meanwhile.take() {
+            meanwhile();
+        }
+        let count = match count {
+            ReplicaCount::Exactly(count) => count,
+            ReplicaCount::AtLeast(count) => self.status(group).map_or(0, |group| group.count).max(count),
+        };
         if !self.commands.borrow().iter().any(|command| command.name == spec.command) {
             return Err(ProcessError::UnknownCommand(spec.command.clone()));
         }

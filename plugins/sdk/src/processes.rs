@@ -1,7 +1,8 @@
 //! Processes on the gateway's own machine, for providers whose operator declared commands.
 
 pub use crate::bindings::imports::wicketgate::host::processes::{
-    ChangeSet, Command, GroupSpec, GroupStatus, Mode, OutputBatch, OutputLine, ProcessError, Replica, ReplicaState,
+    ChangeSet, Command, GroupSpec, GroupStatus, Mode, OutputBatch, OutputLine, ProcessError, ProcessLimits, Replica,
+    ReplicaCount, ReplicaState,
 };
 use crate::{ProviderError, Result};
 
@@ -16,11 +17,12 @@ pub fn commands() -> Vec<Command> {
     host::commands()
 }
 
-/// Makes a group, or changes it. Takes effect in the background.
+/// Makes a group, or changes it. Takes effect in the background. With [`ReplicaCount::AtLeast`] a count that
+/// somebody else raised in the meantime is kept.
 ///
 /// # Errors
 /// `unknown-command`, `invalid` (a variable or count that is not allowed) or `read-only`.
-pub fn apply(group: &str, spec: &GroupSpec, count: u32) -> Result<GroupStatus, ProcessError> {
+pub fn apply(group: &str, spec: &GroupSpec, count: ReplicaCount) -> Result<GroupStatus, ProcessError> {
     host::apply(group, spec, count)
 }
 

@@ -6,14 +6,15 @@
 //! for an end at once.
 //!
 //! The watchdog writes lines: `ready PORT` once requests are accepted, `out TEXT` and `err TEXT` for what
-//! the command printed, `exit TEXT` with the reason before it ends by itself.
+//! the command printed, `sick TEXT` when it no longer answers and will be ended, `exit TEXT` with the reason
+//! before the watchdog ends by itself.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommandSpec, GroupSpec, Mode};
+use super::{CommandSpec, GroupSpec, HealthSpec, Mode, ProcessLimits};
 
 /// Variables of the gateway that a command gets too.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
@@ -43,17 +44,8 @@ pub struct Launch {
     pub content_type: String,
     /// What each process may use.
     pub limits: ProcessLimits,
-}
-
-/// Resource limits of a process, as `setrlimit` knows them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessLimits {
-    /// Address space in bytes.
-    pub memory: Option<u64>,
-    /// Processor time in whole seconds, at least 1.
-    pub cpu_seconds: Option<u64>,
-    /// Open files.
-    pub open_files: Option<u64>,
+    /// How it is looked after.
+    pub health: HealthSpec,
 }
 
 impl Launch {
@@ -76,11 +68,8 @@ impl Launch {
             start_timeout_ms: milliseconds(command.start_timeout),
             stop_grace_ms: milliseconds(command.stop_grace),
             content_type: command.content_type.clone(),
-            limits: ProcessLimits {
-                memory: command.memory,
-                cpu_seconds: command.cpu_time.map(|time| time.as_secs().max(1)),
-                open_files: command.open_files,
-            },
+            limits: command.limits.lower(group.limits),
+            health: command.health.clone(),
         }
     }
 }
@@ -92,6 +81,8 @@ pub enum Report {
     Ready(u16),
     /// The command printed this.
     Printed(String),
+    /// Why the command no longer counts as ready; it is being ended.
+    Sick(String),
     /// Why the command ended by itself.
     Ended(String),
 }
@@ -104,6 +95,7 @@ impl Report {
         match word {
             "ready" => rest.parse().ok().map(Self::Ready),
             "out" | "err" => Some(Self::Printed(rest.to_owned())),
+            "sick" => Some(Self::Sick(rest.to_owned())),
             "exit" => Some(Self::Ended(rest.to_owned())),
             _other => None,
         }
@@ -118,6 +110,7 @@ mod tests {
     fn reports_are_read_and_anything_else_is_passed_over() {
         assert_eq!(Report::parse("ready 8080"), Some(Report::Ready(8080)));
         assert_eq!(Report::parse("out a line "), Some(Report::Printed("a line ".to_owned())));
+        assert_eq!(Report::parse("sick no answer"), Some(Report::Sick("no answer".to_owned())));
         assert_eq!(Report::parse("exit code 3"), Some(Report::Ended("code 3".to_owned())));
         for bad in ["", "ready", "ready x", "ready 70000", "hello there"] {
             assert_eq!(Report::parse(bad), None, "{bad:?}");
@@ -130,6 +123,17 @@ mod tests {
         let group = GroupSpec { env: [("A".to_owned(), "2".to_owned())].into(), ..GroupSpec::default() };
         let launch = Launch::new(&command, &group);
         assert_eq!(launch.env.get("A").map(String::as_str), Some("2"));
+        assert!(launch.limits == ProcessLimits::default());
         assert!(!launch.env.keys().any(|key| key.starts_with("CARGO")), "{:?}", launch.env);
+    }
+
+    #[test]
+    fn a_group_can_lower_a_limit_and_not_raise_one() {
+        let limits = |memory, open_files| ProcessLimits { memory, open_files, ..ProcessLimits::default() };
+        let command = CommandSpec { limits: limits(Some(100), Some(50)), ..CommandSpec::default() };
+        let group = GroupSpec { limits: limits(Some(200), Some(20)), ..GroupSpec::default() };
+        assert_eq!(Launch::new(&command, &group).limits, limits(Some(100), Some(20)));
+        let unlimited = CommandSpec::default();
+        assert_eq!(Launch::new(&unlimited, &group).limits, limits(Some(200), Some(20)));
     }
 }

@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -34,13 +34,24 @@ pub(super) struct Room {
     pub(super) id: u64,
 }
 
-/// Keeps a process running until `stop` says true. Ends when the process has.
-pub(super) async fn keep(room: Room, launch: Launch, mut stop: watch::Receiver<bool>) {
+/// What a room's process shall do. Only ever grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub(super) enum Wish {
+    /// Run.
+    Stay,
+    /// End, after requests on their way had the time to arrive.
+    Leave,
+    /// End now.
+    End,
+}
+
+/// Keeps a process running until `wish` is another one. Ends when the process has.
+pub(super) async fn keep(room: Room, launch: Launch, stop_delay: Duration, mut wish: watch::Receiver<Wish>) {
     let mut pause = PAUSE_FIRST;
-    while !*stop.borrow() {
+    while *wish.borrow() == Wish::Stay {
         let begun = Instant::now();
-        let reason = run(&room, &launch, &mut stop).await;
-        if *stop.borrow() {
+        let reason = run(&room, &launch, stop_delay, &mut wish).await;
+        if *wish.borrow() != Wish::Stay {
             break;
         }
         if begun.elapsed() >= STABLE_AFTER {
@@ -52,14 +63,14 @@ pub(super) async fn keep(room: Room, launch: Launch, mut stop: watch::Receiver<b
             replica.address = None;
             replica.restarts += 1;
         });
-        let _stopped_or_waited = tokio::time::timeout(pause, asked(&mut stop)).await;
+        let _stopped_or_waited = tokio::time::timeout(pause, wished(&mut wish, Wish::Leave)).await;
         pause = (pause * 2).min(PAUSE_LONGEST);
     }
     room.supervisor.left(&room);
 }
 
 /// Runs one process to its end; why it ended.
-async fn run(room: &Room, launch: &Launch, stop: &mut watch::Receiver<bool>) -> String {
+async fn run(room: &Room, launch: &Launch, stop_delay: Duration, wish: &mut watch::Receiver<Wish>) -> String {
     let mut child = match start(&room.supervisor.program, launch).await {
         Ok(child) => child,
         Err(error) => return error,
@@ -73,23 +84,19 @@ async fn run(room: &Room, launch: &Launch, stop: &mut watch::Receiver<bool>) -> 
     let mut input = child.stdin.take();
     let mut reason = String::new();
     if let Some(output) = child.stdout.take() {
-        let mut lines = BufReader::new(output);
-        let mut stopping = false;
+        let mut lines = Lines { pipe: BufReader::new(output), line: Vec::new() };
+        // When to say stop; known once the room shall be left.
+        let mut leave_at: Option<Instant> = None;
         loop {
             tokio::select! {
-                line = bounded_line(&mut lines) => match line {
+                line = lines.next() => match line {
                     Some(line) => hear(room, &instance, &line, &mut reason),
                     None => break,
                 },
-                // Without a sender the supervisor is gone, which is the same wish.
-                () = asked(stop), if !stopping => {
-                    stopping = true;
-                    room.supervisor.update(room, |replica| {
-                        replica.state = ReplicaState::Stopping;
-                        replica.address = None;
-                    });
-                    say_stop(&mut input).await;
-                }
+                () = next_step(wish, leave_at), if input.is_some() => match leave_at {
+                    None => leave_at = Some(Instant::now() + leave(room, stop_delay)),
+                    Some(_now) => say_stop(&mut input).await,
+                },
             }
         }
     }
@@ -97,9 +104,28 @@ async fn run(room: &Room, launch: &Launch, stop: &mut watch::Receiver<bool>) -> 
     if reason.is_empty() { ended } else { reason }
 }
 
-/// Ends when the room is asked to stop.
-async fn asked(stop: &mut watch::Receiver<bool>) {
-    let _asked_or_alone = stop.wait_for(|stop| *stop).await.map(drop);
+/// Ends when the room's wish is at least `least`. Without a sender the group is gone, which is the same wish.
+async fn wished(wish: &mut watch::Receiver<Wish>, least: Wish) {
+    let _asked_or_alone = wish.wait_for(|wish| *wish >= least).await.map(drop);
+}
+
+/// Ends when the room shall be left; once that is known, when the word to stop is due.
+async fn next_step(wish: &mut watch::Receiver<Wish>, leave_at: Option<Instant>) {
+    match leave_at {
+        None => wished(wish, Wish::Leave).await,
+        Some(at) => drop(tokio::time::timeout_at(at, wished(wish, Wish::End)).await),
+    }
+}
+
+/// Takes the replica out of the endpoints; how long requests on their way to it may take to arrive.
+fn leave(room: &Room, stop_delay: Duration) -> Duration {
+    let mut was_ready = false;
+    room.supervisor.update(room, |replica| {
+        was_ready = replica.state == ReplicaState::Ready;
+        replica.state = ReplicaState::Stopping;
+        replica.address = None;
+    });
+    if was_ready { stop_delay } else { Duration::ZERO }
 }
 
 /// Starts a watchdog and hands it its launch. Its own watch over the pipe ends it if this task is dropped.
@@ -131,6 +157,15 @@ fn hear(room: &Room, instance: &str, line: &str, reason: &mut String) {
             }
         }),
         Some(Report::Printed(text)) => room.supervisor.printed(room, instance, text),
+        Some(Report::Sick(text)) => {
+            tracing::warn!(provider = %room.supervisor.provider, group = room.group, instance, reason = text, "a function's process does not answer");
+            room.supervisor.update(room, |replica| {
+                if replica.state == ReplicaState::Ready {
+                    replica.state = ReplicaState::Waiting;
+                    replica.address = None;
+                }
+            });
+        }
         Some(Report::Ended(text)) => *reason = text,
         None => {}
     }
@@ -158,24 +193,30 @@ fn shown(status: ExitStatus) -> String {
     format!("its watchdog ended with {status}")
 }
 
-/// The next line without its end, cut at [`LINE_BYTES`]; `None` at the end of the output.
-async fn bounded_line(lines: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
-    let mut line = Vec::new();
-    let mut any = false;
-    loop {
-        let Ok(buffer) = lines.fill_buf().await else { return None };
-        if buffer.is_empty() {
-            return any.then(|| text(&line));
-        }
-        any = true;
-        let end = buffer.iter().position(|byte| *byte == b'\n');
-        let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
-        let room = LINE_BYTES.saturating_sub(line.len()).min(part.len());
-        line.extend_from_slice(part.get(..room).unwrap_or_default());
-        let used = end.map_or(buffer.len(), |end| end + 1);
-        lines.consume(used);
-        if end.is_some() {
-            return Some(text(&line));
+/// Lines of a pipe, cut at [`LINE_BYTES`].
+struct Lines<R> {
+    pipe: BufReader<R>,
+    /// What of a line was read so far: a call that is dropped loses nothing.
+    line: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    /// The next line without its end; `None` at the end of the output. Cancel safe.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            let buffer = self.pipe.fill_buf().await.unwrap_or_default();
+            if buffer.is_empty() {
+                return (!self.line.is_empty()).then(|| text(&std::mem::take(&mut self.line)));
+            }
+            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
+            let room = LINE_BYTES.saturating_sub(self.line.len()).min(part.len());
+            self.line.extend_from_slice(part.get(..room).unwrap_or_default());
+            let used = end.map_or(buffer.len(), |end| end + 1);
+            self.pipe.consume(used);
+            if end.is_some() {
+                return Some(text(&std::mem::take(&mut self.line)));
+            }
         }
     }
 }

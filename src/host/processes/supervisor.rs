@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::group::{Group, Occupied};
 use super::launch::Launch;
 use super::output::Output;
-use super::replica::{self, Room};
+use super::replica::{self, Room, Wish};
 use super::{
     ChangeSet, CommandSpec, GROUPS_MAX, GroupSpec, GroupStatus, OutputBatch, OutputLine, ProcessError, Replica,
-    ReplicaState,
+    ReplicaCount, ReplicaState,
 };
 use crate::host::state::{Expectation, PAGE_MAX, ProviderState};
 use crate::name::{FunctionName, ProviderName};
@@ -54,19 +55,8 @@ struct Content {
     /// Removals up to this version are forgotten.
     forgotten: u64,
     version: u64,
-}
-
-struct Group {
-    spec: GroupSpec,
-    count: u32,
-    rooms: BTreeMap<u64, Occupied>,
-    version: u64,
-    output: Output,
-}
-
-struct Occupied {
-    replica: Replica,
-    stop: watch::Sender<bool>,
+    /// The gateway ends: nothing is started any more.
+    closing: bool,
 }
 
 /// What is remembered of a group over a restart.
@@ -111,7 +101,9 @@ impl Supervisor {
                 let restored = match remembered {
                     Some(Remembered { spec, count }) => {
                         let most = self.commands.get(&spec.command).map_or(count, |command| command.max_replicas.get());
-                        self.apply(&group, spec, count.min(most)).map_err(|error| error.to_string()).map(drop)
+                        self.apply(&group, spec, ReplicaCount::Exactly(count.min(most)))
+                            .map_err(|error| error.to_string())
+                            .map(drop)
                     }
                     None => Err("what was kept of it cannot be read".to_owned()),
                 };
@@ -132,18 +124,20 @@ impl Supervisor {
         self: &Arc<Self>,
         name: &str,
         spec: GroupSpec,
-        count: u32,
+        count: ReplicaCount,
     ) -> Result<GroupStatus, ProcessError> {
-        let command = self.allowed(name, &spec, count)?;
+        let most = self.allowed(name, &spec, count)?.max_replicas.get();
         let mut content = self.lock();
         if !content.groups.contains_key(name) && content.groups.len() >= GROUPS_MAX {
             return Err(ProcessError::Invalid(format!("there are {GROUPS_MAX} groups already")));
         }
         content.version += 1;
         let version = content.version;
+        let closing = content.closing;
         content.removed.remove(name);
         let group = content.groups.entry(name.to_owned()).or_insert_with(|| Group {
             spec: spec.clone(),
+            edition: 0,
             count: 0,
             rooms: BTreeMap::new(),
             version,
@@ -151,26 +145,16 @@ impl Supervisor {
         });
         if group.spec != spec {
             group.spec = spec;
-            group.stop_all();
+            group.edition += 1;
         }
-        group.count = count;
+        group.count = match count {
+            ReplicaCount::Exactly(count) => count,
+            ReplicaCount::AtLeast(count) => group.count.max(count).min(most),
+        };
         group.version = version;
-        group.stop_surplus();
-        let missing = count.saturating_sub(u32::try_from(group.staying().count()).unwrap_or(u32::MAX));
-        for _ in 0..missing {
-            let id = self.next_room.fetch_add(1, Ordering::Relaxed);
-            let stop = watch::Sender::new(false);
-            let room = Room { supervisor: Arc::clone(self), group: name.to_owned(), id };
-            let kept = replica::keep(room, Launch::new(command, &group.spec), stop.subscribe());
-            self.spawn(kept);
-            let replica = Replica {
-                instance: String::new(),
-                address: None,
-                state: ReplicaState::Starting,
-                restarts: 0,
-                started_at_ms: super::now_ms(),
-            };
-            group.rooms.insert(id, Occupied { replica, stop });
+        let count = group.count;
+        if !closing {
+            self.settle(name, group);
         }
         let status = group.status(name);
         self.remember(name, Some(&Remembered { spec: group.spec.clone(), count }));
@@ -179,12 +163,33 @@ impl Supervisor {
         Ok(status)
     }
 
+    /// Takes a group one step towards its spec and count: stops what is too much and starts what is missing.
+    fn settle(self: &Arc<Self>, name: &str, group: &mut Group) {
+        let Some(command) = self.commands.get(&group.spec.command) else { return };
+        for _ in 0..group.stop_surplus() {
+            let id = self.next_room.fetch_add(1, Ordering::Relaxed);
+            let wish = watch::Sender::new(Wish::Stay);
+            let room = Room { supervisor: Arc::clone(self), group: name.to_owned(), id };
+            let launch = Launch::new(command, &group.spec);
+            self.spawn(replica::keep(room, launch, command.stop_delay, wish.subscribe()));
+            let replica = Replica {
+                instance: String::new(),
+                address: None,
+                state: ReplicaState::Starting,
+                restarts: 0,
+                started_at_ms: super::now_ms(),
+            };
+            group.rooms.insert(id, Occupied { replica, edition: group.edition, wish });
+        }
+    }
+
     /// The command of a group that the operator's declarations allow.
-    fn allowed(&self, name: &str, spec: &GroupSpec, count: u32) -> Result<&CommandSpec, ProcessError> {
+    fn allowed(&self, name: &str, spec: &GroupSpec, count: ReplicaCount) -> Result<&CommandSpec, ProcessError> {
         name.parse::<FunctionName>()
             .map_err(|error| ProcessError::Invalid(format!("the group's name {name:?}: {error}")))?;
         let command =
             self.commands.get(&spec.command).ok_or_else(|| ProcessError::UnknownCommand(spec.command.clone()))?;
+        let (ReplicaCount::Exactly(count) | ReplicaCount::AtLeast(count)) = count;
         if count > command.max_replicas.get() {
             let most = command.max_replicas;
             return Err(ProcessError::Invalid(format!("{count} replicas are more than max-replicas, {most}")));
@@ -213,9 +218,9 @@ impl Supervisor {
 
     pub(super) fn remove(&self, name: &str) -> Result<(), ProcessError> {
         let mut content = self.lock();
-        let mut group = content.groups.remove(name).ok_or(ProcessError::NotFound)?;
+        let group = content.groups.remove(name).ok_or(ProcessError::NotFound)?;
         // The tasks go on until their processes ended; nobody lists them any more.
-        group.stop_all();
+        group.stop_all(Wish::End);
         content.version += 1;
         let version = content.version;
         content.removed.insert(name.to_owned(), version);
@@ -286,32 +291,39 @@ impl Supervisor {
     pub(super) async fn shutdown(&self) {
         let mut tasks = {
             let mut content = self.lock();
-            content.groups.values_mut().for_each(Group::stop_all);
+            content.closing = true;
+            content.groups.values().for_each(|group| group.stop_all(Wish::End));
             std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
         };
         while tasks.join_next().await.is_some() {}
     }
 
     /// Changes a replica; whoever waits for changes is told.
-    pub(super) fn update(&self, room: &Room, change: impl FnOnce(&mut Replica)) {
+    pub(super) fn update(self: &Arc<Self>, room: &Room, change: impl FnOnce(&mut Replica)) {
         let mut content = self.lock();
-        let version = content.version + 1;
+        let (version, closing) = (content.version + 1, content.closing);
         let Some(group) = content.groups.get_mut(&room.group) else { return };
         let Some(occupied) = group.rooms.get_mut(&room.id) else { return };
         change(&mut occupied.replica);
         group.version = version;
+        if !closing {
+            self.settle(&room.group, group);
+        }
         content.version = version;
         drop(content);
         self.changed.send_replace(version);
     }
 
     /// A room's process ended for good.
-    pub(super) fn left(&self, room: &Room) {
+    pub(super) fn left(self: &Arc<Self>, room: &Room) {
         let mut content = self.lock();
-        let version = content.version + 1;
+        let (version, closing) = (content.version + 1, content.closing);
         let Some(group) = content.groups.get_mut(&room.group) else { return };
         group.rooms.remove(&room.id);
         group.version = version;
+        if !closing {
+            self.settle(&room.group, group);
+        }
         content.version = version;
         drop(content);
         self.changed.send_replace(version);
@@ -320,7 +332,9 @@ impl Supervisor {
     pub(super) fn printed(&self, room: &Room, instance: &str, text: String) {
         tracing::debug!(target: "wicketgate::function", provider = %self.provider, group = room.group, instance, "{text}");
         if let Some(group) = self.lock().groups.get_mut(&room.group) {
-            group.output.push(OutputLine { instance: instance.to_owned(), timestamp_ms: super::now_ms(), text });
+            let share = self.commands.get(&group.spec.command).map_or(0, |command| command.log_buffer);
+            let line = OutputLine { instance: instance.to_owned(), timestamp_ms: super::now_ms(), text };
+            group.output.push(line, share);
         }
         self.lines.send_modify(|lines| *lines += 1);
     }
@@ -363,53 +377,5 @@ impl Supervisor {
     /// No critical section can panic half way through a change, so poison means nothing here.
     fn lock(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Group {
-    /// The rooms that are not asked to stop.
-    fn staying(&self) -> impl Iterator<Item = (&u64, &Occupied)> {
-        self.rooms.iter().filter(|(_id, room)| !*room.stop.borrow())
-    }
-
-    fn stop_all(&mut self) {
-        for room in self.rooms.values() {
-            room.stop.send_replace(true);
-        }
-    }
-
-    /// Stops what is above the count: first those that do not answer, then the youngest.
-    fn stop_surplus(&mut self) {
-        let mut staying: Vec<(bool, u64)> =
-            self.staying().map(|(id, room)| (room.replica.state != ReplicaState::Ready, *id)).collect();
-        staying.sort_unstable();
-        let keep = usize::try_from(self.count).unwrap_or(usize::MAX);
-        for (_not_ready, id) in staying.into_iter().skip(keep) {
-            if let Some(room) = self.rooms.get(&id) {
-                room.stop.send_replace(true);
-            }
-        }
-    }
-
-    fn status(&self, name: &str) -> GroupStatus {
-        GroupStatus {
-            group: name.to_owned(),
-            spec: self.spec.clone(),
-            count: self.count,
-            replicas: self
-                .rooms
-                .values()
-                .map(|room| {
-                    let mut replica = room.replica.clone();
-                    if *room.stop.borrow() {
-                        // Asked a moment ago: nobody may be sent there any more.
-                        replica.state = ReplicaState::Stopping;
-                        replica.address = None;
-                    }
-                    replica
-                })
-                .collect(),
-            version: self.version,
-        }
     }
 }

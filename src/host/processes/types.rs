@@ -52,12 +52,68 @@ pub struct CommandSpec {
     pub content_type: String,
     /// `working-directory`. Default: the root directory.
     pub working_directory: Option<PathBuf>,
-    /// `memory`: address space of each process in bytes. Default none.
+    /// `stop-delay`: from the moment that a ready replica is no longer named as an endpoint to TERM, so
+    /// that requests on their way still reach it. Default 2 s (an endpoint is used for 1 s), at most 10 min.
+    pub stop_delay: Duration,
+    /// `health-...`: what a replica must answer; `http` only.
+    pub health: HealthSpec,
+    /// `memory`, `cpu-time`, `open-files`, `processes`: of each process. Default none.
+    pub limits: ProcessLimits,
+    /// `log-buffer`: bytes of output that are held of one replica; a function holds four times as much in
+    /// all. Default 64 KiB, 4 KiB to 16 MiB.
+    pub log_buffer: usize,
+}
+
+/// How a replica is looked after: the keys `health-...` of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthSpec {
+    /// `health-path`: a GET of it must be answered with 200 to 399. Default none: a connection must be accepted.
+    pub path: Option<String>,
+    /// `health-interval`: between two looks. Default 5 s, 100 ms to 1 h.
+    pub interval: Duration,
+    /// `health-timeout`: of one look. Default 1 s, 10 ms to 1 min.
+    pub timeout: Duration,
+    /// `health-failures`: looks that fail one after another until the process is replaced. Default 3, at most 100.
+    pub failures: NonZeroU32,
+}
+
+impl Default for HealthSpec {
+    fn default() -> Self {
+        Self {
+            path: None,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(1),
+            failures: const { NonZeroU32::new(3).unwrap() },
+        }
+    }
+}
+
+/// Resource limits of a process, as `setrlimit` knows them. `None` is no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessLimits {
+    /// Address space in bytes.
     pub memory: Option<u64>,
-    /// `cpu-time`: processor time of each process. Default none.
-    pub cpu_time: Option<Duration>,
-    /// `open-files`: of each process. Default none.
+    /// Processor time in whole seconds, at least 1.
+    pub cpu_seconds: Option<u64>,
+    /// Open files.
     pub open_files: Option<u64>,
+    /// Processes and threads, counted over all of the gateway's user, as the kernel does; not for root.
+    pub processes: Option<u64>,
+}
+
+impl ProcessLimits {
+    /// The lower one of each.
+    #[must_use]
+    pub fn lower(self, other: Self) -> Self {
+        let least = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
+        Self {
+            memory: least(self.memory, other.memory),
+            cpu_seconds: least(self.cpu_seconds, other.cpu_seconds),
+            open_files: least(self.open_files, other.open_files),
+            processes: least(self.processes, other.processes),
+        }
+    }
 }
 
 impl Default for CommandSpec {
@@ -77,9 +133,10 @@ impl Default for CommandSpec {
             stop_grace: Duration::from_secs(10),
             content_type: "text/plain; charset=utf-8".to_owned(),
             working_directory: None,
-            memory: None,
-            cpu_time: None,
-            open_files: None,
+            stop_delay: Duration::from_secs(2),
+            health: HealthSpec::default(),
+            limits: ProcessLimits::default(),
+            log_buffer: 64 << 10,
         }
     }
 }
@@ -91,6 +148,18 @@ pub struct GroupSpec {
     pub command: String,
     /// Variables, each allowed by the command.
     pub env: BTreeMap<String, String>,
+    /// What each process may use; the command's own limits hold too.
+    #[serde(default)]
+    pub limits: ProcessLimits,
+}
+
+/// How many replicas a group shall have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicaCount {
+    /// So many.
+    Exactly(u32),
+    /// As many as now, within this and the command's `max-replicas`. Looked at and written in one step.
+    AtLeast(u32),
 }
 
 /// Where a replica is in its life.

@@ -3,7 +3,8 @@
 use super::super::bindings::host::{processes as wit_processes, state as wit_state};
 use super::to_pairs;
 use crate::host::processes::{
-    ChangeSet, CommandSpec, GroupSpec, GroupStatus, Mode, OutputBatch, OutputLine, ProcessError, Replica, ReplicaState,
+    ChangeSet, CommandSpec, GroupSpec, GroupStatus, Mode, OutputBatch, OutputLine, ProcessError, ProcessLimits,
+    Replica, ReplicaCount, ReplicaState,
 };
 use crate::host::state::{Entry, Expectation, KeyPage, StateError};
 
@@ -50,12 +51,30 @@ pub(crate) fn command(name: &str, command: &CommandSpec) -> wit_processes::Comma
         allowed_env: command.allowed_env.clone(),
         labels: to_pairs(Some(&command.labels)),
         deployed: command.deployed,
+        limits: to_limits(command.limits),
+    }
+}
+
+fn to_limits(limits: ProcessLimits) -> wit_processes::ProcessLimits {
+    let ProcessLimits { memory, cpu_seconds, open_files, processes } = limits;
+    wit_processes::ProcessLimits { memory, cpu_seconds, open_files, processes }
+}
+
+fn from_limits(limits: wit_processes::ProcessLimits) -> ProcessLimits {
+    let wit_processes::ProcessLimits { memory, cpu_seconds, open_files, processes } = limits;
+    ProcessLimits { memory, cpu_seconds, open_files, processes }
+}
+
+pub(crate) fn replica_count(count: wit_processes::ReplicaCount) -> ReplicaCount {
+    match count {
+        wit_processes::ReplicaCount::Exactly(count) => ReplicaCount::Exactly(count),
+        wit_processes::ReplicaCount::AtLeast(count) => ReplicaCount::AtLeast(count),
     }
 }
 
 pub(crate) fn group_spec(spec: wit_processes::GroupSpec) -> GroupSpec {
-    let wit_processes::GroupSpec { command, env } = spec;
-    GroupSpec { command, env: env.into_iter().collect() }
+    let wit_processes::GroupSpec { command, env, limits } = spec;
+    GroupSpec { command, env: env.into_iter().collect(), limits: from_limits(limits) }
 }
 
 fn replica_state(state: ReplicaState) -> wit_processes::ReplicaState {
@@ -73,10 +92,10 @@ fn replica(replica: Replica) -> wit_processes::Replica {
 }
 
 pub(crate) fn group_status(status: GroupStatus) -> wit_processes::GroupStatus {
-    let GroupStatus { group, spec: GroupSpec { command, env }, count, replicas, version } = status;
+    let GroupStatus { group, spec: GroupSpec { command, env, limits }, count, replicas, version } = status;
     wit_processes::GroupStatus {
         group,
-        spec: wit_processes::GroupSpec { command, env: env.into_iter().collect() },
+        spec: wit_processes::GroupSpec { command, env: env.into_iter().collect(), limits: to_limits(limits) },
         count,
         replicas: replicas.into_iter().map(replica).collect(),
         version,

@@ -10,7 +10,7 @@ use super::functions::{deployment_to_guest, function_page, function_status};
 use super::host as to_guest;
 use super::lists;
 use super::*;
-use crate::host::processes::{GroupSpec, GroupStatus, ProcessError, Replica, ReplicaState};
+use crate::host::processes::{GroupSpec, GroupStatus, ProcessError, ProcessLimits, Replica, ReplicaState};
 use crate::host::state::{Expectation, StateError};
 use crate::query::functions::{
     FunctionDeployment, FunctionResources, FunctionStatus, FunctionUsage, LogRequest, NamespaceEntry, Secret,
@@ -345,7 +345,11 @@ fn every_state_and_error_of_processes_has_its_twin() {
     let replica = |state| Replica { instance: "i".into(), address: None, state, restarts: 1, started_at_ms: 2 };
     let group = GroupStatus {
         group: "echo".into(),
-        spec: GroupSpec { command: "cat".into(), env: [("A".to_owned(), "1".to_owned())].into() },
+        spec: GroupSpec {
+            command: "cat".into(),
+            env: [("A".to_owned(), "1".to_owned())].into(),
+            limits: ProcessLimits { memory: Some(1), cpu_seconds: Some(2), open_files: Some(3), processes: Some(4) },
+        },
         count: 4,
         replicas: states.into_iter().map(replica).collect(),
         version: 9,

@@ -25,9 +25,9 @@ impl wit::Host for HostState {
         &mut self,
         group: String,
         spec: wit::GroupSpec,
-        count: u32,
+        count: wit::ReplicaCount,
     ) -> Result<Result<wit::GroupStatus, wit::ProcessError>> {
-        let applied = self.processes()?.apply(&group, convert::group_spec(spec), count);
+        let applied = self.processes()?.apply(&group, convert::group_spec(spec), convert::replica_count(count));
         Ok(applied.map(convert::group_status).map_err(convert::process_error))
     }
 

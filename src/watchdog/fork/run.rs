@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, Broken};
 use crate::host::processes::launch::Launch;
-use crate::watchdog::{pass_on, shim};
+use crate::watchdog::{pass_on, shim, sweep};
 
 /// How much output is gathered before the answer begins, in bytes.
 const GATHERED_BYTES: usize = 64 << 10;
@@ -159,6 +159,7 @@ struct Run {
     output: ChildStdout,
     ended: bool,
     feeding: tokio::task::AbortHandle,
+    _own: sweep::Own,
 }
 
 impl Run {
@@ -170,13 +171,14 @@ impl Run {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| format!("the function's command was not started: {error}"))?;
+        let own = sweep::Own::new(&child);
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(input), Some(output), Some(errors)) = pipes else {
             return Err("the function's command has no pipes".to_owned());
         };
         tokio::spawn(pass_on("err", errors));
         let feeding = tokio::spawn(feed(body, input)).abort_handle();
-        Ok(Self { child, output, ended: false, feeding })
+        Ok(Self { child, output, ended: false, feeding, _own: own })
     }
 }
 

@@ -50,12 +50,31 @@ fn whatever_goes_beyond_the_declaration_is_refused_and_leaves_nothing() {
     assert!(with(|d| d.service = "../x".to_owned()).contains("letters"));
     assert!(with(|d| d.service = "n".repeat(250)).contains("252"));
     assert!(with(|d| d.annotations = vec![pair("a", &"x".repeat(70_000))]).contains("65536"));
-    let memory = FunctionResources { memory: Some("1Gi".to_owned()), ..FunctionResources::default() };
-    let mut limited = deployment("hello", "greet");
-    limited.limits = Some(memory);
-    assert!(refusal(limited).message.contains("limits"));
+    assert!(refusal(limited("65Mi")).message.contains("limits.memory of 68157440"));
     assert!(host.calls().is_empty());
     assert_eq!(names("openfaas-fn"), ["wordcount"]);
+}
+
+fn limited(memory: &str) -> FunctionDeployment {
+    let limits = FunctionResources {
+        memory: Some(memory.to_owned()),
+        extra: vec![pair("open-files", "32")],
+        ..FunctionResources::default()
+    };
+    FunctionDeployment { limits: Some(limits), ..deployment("hello", "greet") }
+}
+
+#[test]
+fn limits_below_the_operators_are_kept_and_shown() {
+    let host = Host::play();
+    local().deploy_function(limited("32Mi")).unwrap();
+    let limits = host.groups.borrow()["hello.openfaas-fn"].spec.limits;
+    assert_eq!((limits.memory, limits.open_files, limits.processes), (Some(32 << 20), Some(32), None));
+    let shown = local().get_function("hello", "openfaas-fn", false).unwrap().deployment.limits;
+    assert_eq!(shown, limited("32Mi").limits);
+    host.calls();
+    local().update_function(limited("16Mi")).unwrap();
+    assert_eq!(host.groups.borrow()["hello.openfaas-fn"].spec.limits.memory, Some(16 << 20));
 }
 
 #[test]

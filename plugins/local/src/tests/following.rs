@@ -76,9 +76,9 @@ fn a_long_snapshot_comes_in_pages_and_misses_no_change_in_between() {
 fn groups_of_no_function_are_ended_where_a_watch_begins() {
     let host = Host::play();
     local().set_replicas("wordcount", "openfaas-fn", 1).unwrap();
-    let spec = GroupSpec { command: "greet".to_owned(), env: Vec::new() };
-    host.apply("orphan.openfaas-fn", &spec, 1).unwrap();
-    host.apply("wordcount.elsewhere", &spec, 1).unwrap();
+    let spec = GroupSpec { command: "greet".to_owned(), env: Vec::new(), limits: crate::limits::none() };
+    host.apply("orphan.openfaas-fn", &spec, ReplicaCount::Exactly(1)).unwrap();
+    host.apply("wordcount.elsewhere", &spec, ReplicaCount::Exactly(1)).unwrap();
     host.calls();
     changes(None);
     assert_eq!(host.calls(), ["remove orphan.openfaas-fn", "remove wordcount.elsewhere"]);

@@ -50,6 +50,28 @@ fn ensure_never_lowers_and_set_replicas_does() {
 }
 
 #[test]
+fn a_count_that_is_raised_in_the_same_instant_is_kept() {
+    let host = Host::play();
+    host.meanwhile.replace(Some(Box::new(|| local().set_replicas("wordcount", "openfaas-fn", 7).unwrap())));
+    assert_eq!(local().ensure("wordcount", "openfaas-fn", 2, None).unwrap().replicas, 7);
+    local().deploy_function(deployment("hello", "greet")).unwrap();
+    host.meanwhile.replace(Some(Box::new(|| local().set_replicas("hello", "openfaas-fn", 5).unwrap())));
+    local().update_function(deployment("hello", "wordcount")).unwrap();
+    assert_eq!(local().get_replicas("hello", "openfaas-fn").unwrap().replicas, 5);
+}
+
+#[test]
+fn an_update_in_the_middle_of_a_cold_start_has_the_last_word() {
+    let host = Host::play();
+    local().deploy_function(deployment("hello", "greet")).unwrap();
+    host.groups.take();
+    host.meanwhile.replace(Some(Box::new(|| local().update_function(deployment("hello", "wordcount")).unwrap())));
+    local().ensure("hello", "openfaas-fn", 1, None).unwrap();
+    let group = host.status("hello.openfaas-fn").unwrap();
+    assert_eq!((group.spec.command.as_str(), group.count), ("wordcount", 1));
+}
+
+#[test]
 fn zero_of_a_function_that_never_ran_needs_no_group() {
     let host = Host::play();
     local().set_replicas("wordcount", "openfaas-fn", 0).unwrap();

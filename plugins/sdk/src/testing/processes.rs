@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::processes::{ChangeSet, Command, GroupSpec, GroupStatus, OutputBatch, ProcessError};
+use crate::processes::{ChangeSet, Command, GroupSpec, GroupStatus, OutputBatch, ProcessError, ReplicaCount};
 
 /// The host's `processes` interface. A function that a test does not play answers as a host
 /// without any command or group does.
@@ -16,7 +16,7 @@ pub trait Processes {
     ///
     /// # Errors
     /// As the test likes.
-    fn apply(&self, _group: &str, spec: &GroupSpec, _count: u32) -> Result<GroupStatus, ProcessError> {
+    fn apply(&self, _group: &str, spec: &GroupSpec, _count: ReplicaCount) -> Result<GroupStatus, ProcessError> {
         Err(ProcessError::UnknownCommand(spec.command.clone()))
     }
     /// A group as it is now.
@@ -78,7 +78,7 @@ pub(crate) fn commands() -> Vec<Command> {
     played().commands()
 }
 
-pub(crate) fn apply(group: &str, spec: &GroupSpec, count: u32) -> Result<GroupStatus, ProcessError> {
+pub(crate) fn apply(group: &str, spec: &GroupSpec, count: ReplicaCount) -> Result<GroupStatus, ProcessError> {
     played().apply(group, spec, count)
 }
 
