@@ -26,6 +26,7 @@ mod forward;
 mod harness;
 mod local;
 mod plugins;
+mod replicas;
 mod scale;
 mod shutdown;
 mod trust;
