@@ -1,5 +1,6 @@
 //! `[provider.NAME.grant.NAME]`: one permission to send requests somewhere.
 
+mod kubernetes;
 pub(super) mod rules;
 
 use std::path::PathBuf;
@@ -8,7 +9,9 @@ use std::time::Duration;
 use super::problem::chain;
 use super::section::Section;
 use super::value::as_text;
-use crate::host::grant::{Auth, BasePath, ClientCertificate, Connect, Grant, GrantLimits, HttpVersion, Mode, Tls};
+use crate::host::grant::{
+    Auth, BasePath, ClientCertificate, Connect, Grant, GrantLimits, HttpVersion, Mode, Source, Tls,
+};
 use crate::provider::ProviderConfig;
 
 /// Reads one grant; `None` if it cannot say where to connect.
@@ -25,8 +28,18 @@ pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Optio
     if !section.has("connect") {
         section.problem("has no connect; write connect = \"http://HOST:PORT\", \"https://...\" or \"unix:/path\"");
     }
-    let place =
-        section.read("connect", |value| Connect::parse_with_base(as_text(value)?).map_err(|error| chain(&error)));
+    let cluster = kubernetes::read(section);
+    let is_cluster = cluster.is_some();
+    let (place, known_tls, known_auth, namespace) = match cluster {
+        Some(Some(cluster)) => {
+            (Some((cluster.connect, cluster.base)), Some(cluster.tls), Some(cluster.auth), cluster.namespace)
+        }
+        Some(None) => (None, None, None, None),
+        None => {
+            let read = |value| Connect::parse_with_base(as_text(value)?).map_err(|error| chain(&error));
+            (section.read("connect", read), None, None, None)
+        }
+    };
     let base = section.read("base", |value| as_text(value)?.parse::<BasePath>().map_err(|error| chain(&error)));
     if section.has("base") && place.as_ref().is_some_and(|(_, base)| !base.as_str().is_empty()) {
         section.problem_at("base", "connect has a path already; write the path in one of the two");
@@ -46,7 +59,8 @@ pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Optio
         .or_else(|| profile?.functions);
 
     let (connect, path) = place?;
-    if !tls.is_default() && !connect.is_tls() {
+    let (tls, auth) = (known_tls.unwrap_or(tls), known_auth.unwrap_or(auth));
+    if !is_cluster && !tls.is_default() && !connect.is_tls() {
         section.problem("has TLS keys, but connect is not https://; take them out, or connect with https://");
     }
     Some(Grant {
@@ -58,6 +72,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Optio
         rules,
         limits,
         mode: mode.unwrap_or_default(),
+        namespace,
         ..Grant::new(connect)
     })
 }
@@ -77,7 +92,7 @@ pub(super) fn warnings(provider: &ProviderConfig) -> Vec<String> {
 }
 
 fn tls(section: &Section<'_>) -> Tls {
-    let ca_file = section.existing_file("ca");
+    let ca = section.existing_file("ca").map(Source::from);
     let certificate = section.existing_file("client-cert");
     let key = section.existing_file("client-key");
     for (key, other) in [("client-cert", "client-key"), ("client-key", "client-cert")] {
@@ -85,9 +100,10 @@ fn tls(section: &Section<'_>) -> Tls {
             section.problem_at(key, format!("needs {other} beside it"));
         }
     }
-    let client =
-        certificate.zip(key).map(|(certificate_file, key_file)| ClientCertificate { certificate_file, key_file });
-    Tls { ca_file, client, server_name: section.text("server-name").map(str::to_owned) }
+    let client = certificate
+        .zip(key)
+        .map(|(certificate, key)| ClientCertificate { certificate: certificate.into(), key: key.into() });
+    Tls { ca, client, server_name: section.text("server-name").map(str::to_owned) }
 }
 
 /// `auth.basic`, `auth.header` or `auth.bearer-file`, at most one of them.
@@ -110,7 +126,7 @@ fn auth(section: &Section<'_>) -> Auth {
     } else if let Some((name, file)) = name.zip(file) {
         Auth::Header { name, file }
     } else if let Some(file) = bearer {
-        Auth::Bearer { file }
+        Auth::Bearer { token: file.into() }
     } else {
         Auth::None
     }

@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use super::section::Section;
 use super::value::as_text;
 use super::{command, grant, signature, swap};
+use crate::host::grant::Grant;
 use crate::name::{Digest, Namespace, ProviderName};
 use crate::provider::{AllowedHost, ComponentSource, EndpointPolicy, Limits, ProviderConfig, Reuse};
 use crate::trust::signature::SignaturePolicy;
@@ -29,15 +30,18 @@ pub(super) fn read(
     let component = component(section, builtins);
     let digest = section.parsed::<Digest>("digest");
     let signature = signature::of_provider(&section.section("signature"), signed);
-    let namespaces = section
+    let mut namespaces = section
         .list("namespaces", |value| as_text(value)?.parse::<Namespace>().map_err(|error| error.to_string()))
         .unwrap_or_default();
     let is_default = section.switch("default", false);
-    if namespaces.is_empty() && !is_default && !section.has("namespaces") {
-        section.problem("serves no namespace; write namespaces = [\"openfaas-fn\"], or default = true");
-    }
     let config = section.json("config");
     let grants = collect(&section.named("grant"), |name, section| grant::read(name, section, is_default));
+    if namespaces.is_empty() && !is_default && !section.has("namespaces") {
+        namespaces.extend(grants.values().find_map(|grant: &Grant| grant.namespace.clone()));
+        if namespaces.is_empty() {
+            section.problem("serves no namespace; write namespaces = [\"openfaas-fn\"], or default = true");
+        }
+    }
     let commands = collect(&section.named("command"), command::read);
     let endpoints = endpoints(&section.section("endpoints"));
     let limits = limits(&section.section("limits"));

@@ -11,7 +11,9 @@
 //! 5. The base path, `Host` and the credentials are added. What is added here no guest ever sees.
 //! 6. It goes over an idle connection of the grant's pool, or over a new one to an address that may
 //!    be dialled. Redirects are not followed: `Location` is an answer like others.
-//! 7. Fields of the response that challenge, set cookies or echo the credential are taken away; its
+//! 7. A credential that the platform refused (401) is read again, and where it is another one by now the
+//!    request is sent once more.
+//! 8. Fields of the response that challenge, set cookies or echo the credential are taken away; its
 //!    body is counted while it is read.
 
 pub mod headers;
@@ -20,8 +22,11 @@ mod authorize;
 mod body;
 mod client;
 mod credentials;
+mod echo;
 mod error;
+mod files;
 mod gate;
+mod held;
 mod meter;
 mod metrics;
 #[cfg(test)]
@@ -30,8 +35,8 @@ mod tls;
 
 pub use body::{BoxError, EgressBody};
 pub use client::GrantClient;
-pub use credentials::FILE_MAX_BYTES;
 pub use error::{EgressError, GrantError, GrantFault, SHOWN_MAX_BYTES};
+pub use files::FILE_MAX_BYTES;
 pub use meter::{EgressLimits, EgressMeter, EgressUsage};
 pub use metrics::EgressMetrics;
 
@@ -129,10 +134,10 @@ impl Egress {
         answer
     }
 
-    /// A grant as a place to forward functions' requests to.
+    /// A grant as a place to forward functions' requests to, with the certificates of now.
     #[must_use]
     pub fn client(&self, grant: &str) -> Option<Arc<GrantClient>> {
-        self.gates.get(grant).map(|gate| Arc::clone(&gate.client))
+        self.gates.get(grant).map(|gate| Arc::clone(&gate.held_now().client))
     }
 
     /// The names of the grants.

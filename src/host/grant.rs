@@ -10,9 +10,11 @@
 
 pub mod body;
 pub mod connect;
+pub mod kubeconfig;
 pub mod path;
 pub mod pattern;
 pub mod rule;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,9 @@ use std::time::Duration;
 pub use body::{BodyRefusal, BodyRule, BodySpec, InvalidBody};
 pub use connect::{BasePath, Connect, InvalidBasePath, InvalidConnect};
 pub use rule::{Effect, InvalidRule, Rule, RuleSpec};
+pub use source::Source;
+
+use crate::name::Namespace;
 
 /// One named permission to send requests somewhere. The name is the key in
 /// [`ProviderConfig::grants`](crate::provider::ProviderConfig::grants).
@@ -48,6 +53,9 @@ pub struct Grant {
     pub limits: GrantLimits,
     /// `mode`: whether a request that no rule allows is refused. Default [`Mode::Enforce`].
     pub mode: Mode,
+    /// The namespace that a kubeconfig file's context or a pod's account names, where `connect` is one.
+    /// The provider serves it if the configuration names none.
+    pub namespace: Option<Namespace>,
 }
 
 impl Grant {
@@ -64,6 +72,7 @@ impl Grant {
             rules: Vec::new(),
             limits: GrantLimits::default(),
             mode: Mode::default(),
+            namespace: None,
         }
     }
 }
@@ -82,8 +91,8 @@ pub enum HttpVersion {
 /// There is no switch that turns verification off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// A file of PEM certificates that *replace* the public authorities.
-    pub ca_file: Option<PathBuf>,
+    /// PEM certificates that *replace* the public authorities.
+    pub ca: Option<Source>,
     /// The certificate that the gateway shows.
     pub client: Option<ClientCertificate>,
     /// The name that is asked for and verified. Default: the host of `connect`.
@@ -98,17 +107,18 @@ impl Tls {
     }
 }
 
-/// A client certificate and its key, as files in PEM.
+/// A client certificate and its key, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The certificate, followed by its chain.
-    pub certificate_file: PathBuf,
+    pub certificate: Source,
     /// The private key.
-    pub key_file: PathBuf,
+    pub key: Source,
 }
 
-/// How a request is authenticated. Files are read when the provider is loaded; one line break at
-/// their end is not part of the secret. No secret is ever part of this type, so it can be shown.
+/// How a request is authenticated. Files are read when the provider is loaded, and again when they
+/// change; white space around a secret is not part of it. A file of a secret that every user of the
+/// machine can read is refused. No secret is ever part of this type, so it can be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Auth {
@@ -131,8 +141,8 @@ pub enum Auth {
     },
     /// `Authorization: Bearer ...`.
     Bearer {
-        /// The file of the token.
-        file: PathBuf,
+        /// Where the token is.
+        token: Source,
     },
 }
 

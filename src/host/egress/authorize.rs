@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use super::body::{BoxError, RequestBody};
 use super::error::{EgressError, shown};
 use super::gate::Gate;
+use super::held::Held;
 use super::{Access, EgressMeter};
 use crate::host::grant::body::BodyRefusal;
 use crate::host::grant::path::{check_path, check_query};
@@ -34,6 +35,7 @@ pub(super) struct Terms<'c> {
     pub(super) namespaces: &'c [Namespace],
     pub(super) meter: &'c EgressMeter,
     pub(super) timeouts: upstream::Timeouts,
+    pub(super) held: &'c Held,
 }
 
 impl Candidates<'_> {
@@ -162,7 +164,7 @@ impl Gate {
 
     /// What the platform holds now: the answer to a GET of the path without its last segment.
     async fn current(&self, path: &str, terms: Terms<'_>) -> Result<Bytes, String> {
-        let Terms { meter, timeouts, .. } = terms;
+        let Terms { meter, timeouts, held, .. } = terms;
         let parent = match path.rsplit_once('/') {
             Some(("", _)) | None => "/",
             Some((parent, _last)) => parent,
@@ -170,9 +172,9 @@ impl Gate {
         let uri = parent.parse().map_err(|_invalid| "its path is none".to_owned())?;
         let (mut head, ()) = Request::new(()).into_parts();
         head.uri = uri;
-        let request = self.prepare(&head, RequestBody::whole(Bytes::new()), None);
+        let request = self.prepare(&head, RequestBody::whole(Bytes::new()), None, held);
         let response =
-            self.pool.send(self.client.target(), request, timeouts).await.map_err(|failed| failed.error.to_string())?;
+            self.pool.send(held.client.target(), request, timeouts).await.map_err(|failed| failed.error.to_string())?;
         if response.status() != StatusCode::OK {
             return Err(format!("the platform answered {}", response.status()));
         }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 use super::EgressMeter;
 use super::error::EgressError;
 use super::gate::{Gate, filter_response};
+use super::held::Held;
 use crate::query::Budget;
 use crate::upstream;
 
@@ -86,6 +87,7 @@ impl Body for RequestBody {
 pub struct EgressBody {
     inner: upstream::Body<RequestBody>,
     gate: Arc<Gate>,
+    held: Arc<Held>,
     meter: Arc<EgressMeter>,
     place: Option<OwnedSemaphorePermit>,
     between_bytes: Duration,
@@ -101,6 +103,7 @@ impl EgressBody {
     pub(super) fn new(
         inner: upstream::Body<RequestBody>,
         gate: Arc<Gate>,
+        held: Arc<Held>,
         meter: Arc<EgressMeter>,
         place: OwnedSemaphorePermit,
         between_bytes: Duration,
@@ -110,6 +113,7 @@ impl EgressBody {
         Self {
             inner,
             gate,
+            held,
             meter,
             place,
             between_bytes,
@@ -168,7 +172,7 @@ impl Body for EgressBody {
                         return this.fail(error);
                     }
                 } else if let Some(trailers) = frame.trailers_mut() {
-                    filter_response(trailers, &this.gate.credentials);
+                    filter_response(trailers, &this.held.credentials);
                 }
                 if this.inner.is_end_stream() {
                     this.place = None;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::grant::body::BodyRefusal;
+use crate::host::grant::kubeconfig::InvalidKubeconfig;
 use crate::host::grant::path::InvalidPath;
 use crate::name::ProviderName;
 use crate::query::{Budget, Fault};
@@ -226,6 +227,12 @@ pub(super) fn shown(text: &str) -> String {
     shown
 }
 
+/// An error and its causes, for a line of the log.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 impl EgressError {
     /// Who has to act.
     #[must_use]
@@ -372,6 +379,22 @@ pub enum GrantFault {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Every user of the machine can read or change a secret.
+    #[error(
+        "every user of this machine can read {path}, which holds a secret; run: chmod o-rwx {path}", path = path.display()
+    )]
+    Exposed {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A kubeconfig file that cannot be used.
+    #[error("{}", path.display())]
+    Kubeconfig {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: InvalidKubeconfig,
     },
     /// A file is longer than any that is meant.
     #[error("{} has more than {limit} bytes", path.display())]

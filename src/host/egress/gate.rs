@@ -6,17 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use prometheus::IntCounter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::authorize::Terms;
 use super::body::{BoxError, EgressBody, RequestBody};
-use super::client::GrantClient;
 use super::credentials::Credentials;
 use super::error::{EgressError, GrantFault};
 use super::headers::{REQUEST_ALLOWLIST, is_forbidden, is_stripped_from_responses, section_bytes};
-use super::{Access, EgressMeter, EgressMetrics, Timeouts};
+use super::held::{Held, Renewal};
+use super::{Access, EgressMeter, EgressMetrics, GrantClient, Timeouts};
 use crate::host::grant::{Grant, GrantLimits, HttpVersion, Mode, Rule};
 use crate::name::{Namespace, ProviderName};
 use crate::query::Budget;
@@ -24,6 +24,10 @@ use crate::upstream::{self, Pool};
 
 /// How many fields a request or response has at most, whatever their length.
 const HEADER_FIELDS_MAX: usize = 128;
+
+/// The longest body that is held only to be sent again with a renewed credential, in bytes. Longer ones
+/// are streamed; after a 401 the plugin's next request has the renewed credential.
+const REPLAYED_MAX_BYTES: u64 = 64 << 10;
 
 /// A grant with its connections, credentials and places.
 pub(super) struct Gate {
@@ -33,8 +37,7 @@ pub(super) struct Gate {
     pub(super) mode: Mode,
     version: HttpVersion,
     pub(super) limits: GrantLimits,
-    pub(super) client: Arc<GrantClient>,
-    pub(super) credentials: Credentials,
+    pub(super) renewal: Renewal,
     pub(super) pool: Pool<RequestBody>,
     places: Arc<Semaphore>,
     pub(super) metrics: EgressMetrics,
@@ -66,8 +69,7 @@ impl Gate {
             mode: grant.mode,
             version: grant.version,
             limits: grant.limits,
-            client: Arc::new(GrantClient::new(grant)?),
-            credentials: Credentials::load(&grant.auth)?,
+            renewal: Renewal::new(grant)?,
             pool: Pool::new(config, metrics.connections(provider, name)),
             places: Arc::new(Semaphore::new(places)),
             metrics: metrics.clone(),
@@ -98,22 +100,29 @@ impl Gate {
             response: first_byte,
         };
 
+        let mut held = self.held().await;
         let (head, body) = request.into_parts();
-        let (whole, streamed) = if candidates.look_into_the_body() {
+        let is_replayable = self.renewal.can_change() && is_short(&head, &body);
+        let (whole, streamed) = if candidates.look_into_the_body() || is_replayable {
             (Some(self.buffer(body, meter, first_byte).await?), None)
         } else {
             (None, Some(RequestBody::new(body, meter)))
         };
         let place = self.place(first_byte).await?;
-        let terms = Terms { access, namespaces, meter, timeouts: upstream_timeouts };
+        let terms = Terms { access, namespaces, meter, timeouts: upstream_timeouts, held: &held };
         let rule = Box::pin(self.decide(candidates, &head, whole.as_ref(), terms)).await?;
-        let body = streamed.unwrap_or_else(|| RequestBody::whole(whole.unwrap_or_default()));
-        let request = self.prepare(&head, body, rule);
-        let response = self
-            .pool
-            .send(self.client.target(), request, upstream_timeouts)
-            .await
-            .map_err(|failed| self.not_answered(failed.error, meter))?;
+        let body = streamed.unwrap_or_else(|| RequestBody::whole(whole.clone().unwrap_or_default()));
+        let sent = self.prepare(&head, body, rule, &held);
+        let mut response = self.exchange(sent, &held, meter, upstream_timeouts).await?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && self.renewal.can_change()
+            && let Some(renewed) = Box::pin(self.renewed(&held)).await
+            && let Some(whole) = whole
+        {
+            held = renewed;
+            let sent = self.prepare(&head, RequestBody::whole(whole), rule, &held);
+            response = Box::pin(self.exchange(sent, &held, meter, upstream_timeouts)).await?;
+        }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(EgressError::Upgraded { provider: self.provider.clone(), grant: self.name.clone() });
         }
@@ -123,10 +132,29 @@ impl Gate {
         self.answered.inc();
         let between_bytes = shorter(timeouts.between_bytes, self.limits.between_bytes_timeout);
         let (mut head, body) = response.into_parts();
-        filter_response(&mut head.headers, &self.credentials);
+        filter_response(&mut head.headers, &held.credentials);
         // What hyper keeps there (reason phrases) is the platform's text past the filter.
         head.extensions.clear();
-        Ok(Response::from_parts(head, EgressBody::new(body, Arc::clone(self), Arc::clone(meter), place, between_bytes)))
+        let body = EgressBody::new(body, Arc::clone(self), held, Arc::clone(meter), place, between_bytes);
+        Ok(Response::from_parts(head, body))
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<RequestBody>,
+        held: &Held,
+        meter: &EgressMeter,
+        timeouts: upstream::Timeouts,
+    ) -> Result<Response<upstream::Body<RequestBody>>, EgressError> {
+        let sent = self.pool.send(held.client.target(), request, timeouts).await;
+        sent.map_err(|failed| self.not_answered(failed.error, meter))
+    }
+
+    /// What to send instead of what the platform refused; `None` if nothing changed.
+    async fn renewed(self: &Arc<Self>, refused: &Arc<Held>) -> Option<Arc<Held>> {
+        self.renew().await;
+        let held = self.renewal.held();
+        (!Arc::ptr_eq(&held.credentials, &refused.credentials)).then_some(held)
     }
 
     /// Refuses what is known to be too long before a byte of it is sent.
@@ -160,10 +188,16 @@ impl Gate {
     }
 
     /// The request as it is sent: this is where it leaves the sandbox's side.
-    pub(super) fn prepare(&self, head: &Parts, body: RequestBody, rule: Option<&Rule>) -> Request<RequestBody> {
+    pub(super) fn prepare(
+        &self,
+        head: &Parts,
+        body: RequestBody,
+        rule: Option<&Rule>,
+        held: &Held,
+    ) -> Request<RequestBody> {
         let mut sent = Request::new(body);
         sent.method_mut().clone_from(&head.method);
-        *sent.uri_mut() = self.uri(&head.uri);
+        *sent.uri_mut() = self.uri(&head.uri, &held.client);
         let passes = |name: &HeaderName| {
             !is_forbidden(name)
                 && (REQUEST_ALLOWLIST.contains(&name.as_str())
@@ -178,18 +212,18 @@ impl Gate {
         }
         match self.version {
             HttpVersion::Http1 => {
-                headers.insert(header::HOST, self.client.host().clone());
+                headers.insert(header::HOST, held.client.host().clone());
             }
             HttpVersion::Http2 => *sent.version_mut() = Version::HTTP_2,
         }
-        self.credentials.apply(sent.headers_mut());
+        held.credentials.apply(sent.headers_mut());
         sent
     }
 
     /// Base, path and query. What the guest wrote was checked, and a base is checked when it is
     /// read, so it always is a target; if it were not, `/` would be asked for.
-    fn uri(&self, asked: &Uri) -> Uri {
-        let (base, path) = (self.client.base(), asked.path());
+    fn uri(&self, asked: &Uri, client: &GrantClient) -> Uri {
+        let (base, path) = (client.base(), asked.path());
         let target = match asked.query() {
             Some(query) => format!("{base}{path}?{query}"),
             None => format!("{base}{path}"),
@@ -197,9 +231,7 @@ impl Gate {
         let builder = Uri::builder().path_and_query(target);
         let builder = match self.version {
             HttpVersion::Http1 => builder,
-            HttpVersion::Http2 => {
-                builder.scheme(self.client.scheme().clone()).authority(self.client.authority().clone())
-            }
+            HttpVersion::Http2 => builder.scheme(client.scheme().clone()).authority(client.authority().clone()),
         };
         builder.build().unwrap_or_default()
     }
@@ -242,6 +274,15 @@ impl Gate {
     pub(super) fn silent(&self, after: Duration) -> EgressError {
         EgressError::Silent { provider: self.provider.clone(), grant: self.name.clone(), after }
     }
+}
+
+/// Whether a request is short enough to be held, so that it can be sent again: without a body, or with
+/// one whose length it says.
+fn is_short<B: http_body::Body>(head: &Parts, body: &B) -> bool {
+    let said = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length = said.or_else(|| body.size_hint().upper());
+    let is_empty = body.is_end_stream() || head.method == Method::GET || head.method == Method::HEAD;
+    length.map_or(is_empty, |length| length <= REPLAYED_MAX_BYTES)
 }
 
 /// Takes away what a guest must not see, and what belongs to the connection.

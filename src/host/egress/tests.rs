@@ -3,6 +3,7 @@
 mod bodies;
 mod credentials;
 mod limits;
+mod renewal;
 mod rules;
 mod server;
 mod tls;

@@ -6,8 +6,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::credentials::{read_file, read_private};
 use super::error::GrantFault;
+use super::files::{read_private, read_public};
 use crate::host::grant::{Connect, Grant, HttpVersion};
 use crate::upstream;
 
@@ -28,17 +28,17 @@ pub(super) fn load(grant: &Grant) -> Result<Option<upstream::Tls>, GrantFault> {
     let mut config = match &grant.tls.client {
         None => builder.with_no_client_auth(),
         Some(client) => {
-            let bytes = read_file(&client.certificate_file)?;
+            let bytes = read_public(&client.certificate)?;
             let not_a_certificate =
-                |detail: String| GrantFault::NotACertificate { path: client.certificate_file.clone(), detail };
+                |detail: String| GrantFault::NotACertificate { path: client.certificate.path().to_owned(), detail };
             let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&bytes)
                 .collect::<Result<_, _>>()
                 .map_err(|e| not_a_certificate(e.to_string()))?;
             if chain.is_empty() {
                 return Err(not_a_certificate("it is empty".to_owned()));
             }
-            let not_a_key = |detail: String| GrantFault::NotAKey { path: client.key_file.clone(), detail };
-            let key = PrivateKeyDer::from_pem_slice(&read_private(&client.key_file)?)
+            let not_a_key = |detail: String| GrantFault::NotAKey { path: client.key.path().to_owned(), detail };
+            let key = PrivateKeyDer::from_pem_slice(&read_private(&client.key)?)
                 .map_err(|error| not_a_key(error.to_string()))?;
             builder.with_client_auth_cert(chain, key).map_err(|error| not_a_key(error.to_string()))?
         }
@@ -52,11 +52,11 @@ pub(super) fn load(grant: &Grant) -> Result<Option<upstream::Tls>, GrantFault> {
 
 /// The private authorities, or else the public ones.
 fn roots(grant: &Grant) -> Result<RootCertStore, GrantFault> {
-    let Some(path) = &grant.tls.ca_file else {
+    let Some(source) = &grant.tls.ca else {
         return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
     };
-    let bytes = read_file(path)?;
-    let not_a_certificate = |detail: String| GrantFault::NotACertificate { path: path.clone(), detail };
+    let bytes = read_public(source)?;
+    let not_a_certificate = |detail: String| GrantFault::NotACertificate { path: source.path().to_owned(), detail };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&bytes) {
         let certificate = certificate.map_err(|error| not_a_certificate(error.to_string()))?;

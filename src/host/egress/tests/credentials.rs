@@ -19,7 +19,7 @@ async fn each_kind_of_credential_reaches_the_platform() {
     let token = secret(directory.path(), "token", " abc.def-123 \r\n");
     for (auth, field, value) in [
         (basic(directory.path()), "authorization", "Basic YWRtaW46Y29ycmVjdC1ob3JzZQ=="),
-        (Auth::Bearer { file: token.clone() }, "authorization", "Bearer abc.def-123"),
+        (Auth::Bearer { token: token.clone().into() }, "authorization", "Bearer abc.def-123"),
         (Auth::Header { name: "x-token".parse().unwrap(), file: token.clone() }, "x-token", "abc.def-123"),
     ] {
         let server = Server::start().await;
@@ -40,7 +40,7 @@ async fn fields_that_echo_or_challenge_do_not_come_back() {
     let token = secret(directory.path(), "token", "abc.def-123");
     let auths = [
         basic(directory.path()),
-        Auth::Bearer { file: token.clone() },
+        Auth::Bearer { token: token.clone().into() },
         Auth::Header { name: "x-token".parse().unwrap(), file: token },
     ];
     for auth in auths {
@@ -96,7 +96,7 @@ async fn no_error_and_no_debug_output_shows_a_secret() {
 fn unusable_secrets_are_refused_at_load_by_the_name_of_their_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
-    let bearer = |file| Grant { auth: Auth::Bearer { file }, ..grant(9, &[]) };
+    let bearer = |file: std::path::PathBuf| Grant { auth: Auth::Bearer { token: file.into() }, ..grant(9, &[]) };
     for (granted, part) in [
         (bearer(path.join("absent")), "absent was not read"),
         (bearer(secret(path, "empty", "\n")), "empty holds no usable secret"),

@@ -38,6 +38,8 @@ pub(super) struct Server {
     pub(super) port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<AtomicUsize>,
+    /// `/guarded` is answered with 401 unless the request's `Authorization` says this.
+    wanted: Arc<Mutex<String>>,
     /// Answers to `/hold` wait for a permit.
     pub(super) gate: Arc<tokio::sync::Notify>,
 }
@@ -134,6 +136,12 @@ impl Server {
                     .unwrap()
             }
             "/services/abc" => response.body(full("{\"Spec\":{\"Image\":\"f\",\"Replicas\":0}}")).unwrap(),
+            "/guarded" => {
+                let wanted = self.wanted.lock().unwrap().clone();
+                let is_wanted = authorization.is_some_and(|given| given.as_bytes() == wanted.as_bytes());
+                let status = if is_wanted { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+                response.status(status).body(full("guarded")).unwrap()
+            }
             "/large" => response.body(Full::from(vec![b'x'; 64 << 10]).boxed_unsync()).unwrap(),
             "/long-header" => response.header("x-long", "a".repeat(2000)).body(full("")).unwrap(),
             "/silent" => {
@@ -147,6 +155,11 @@ impl Server {
             }
             _ => response.header("x-kept", "yes").body(full("ok")).unwrap(),
         })
+    }
+
+    /// From now on `/guarded` wants this.
+    pub(super) fn want(&self, authorization: &str) {
+        authorization.clone_into(&mut self.wanted.lock().unwrap());
     }
 
     pub(super) fn seen(&self) -> Vec<Seen> {

@@ -8,24 +8,24 @@ use rustls::{RootCertStore, ServerConfig};
 
 use super::server::Server;
 use super::*;
-use crate::host::grant::{ClientCertificate, HttpVersion, Tls};
+use crate::host::grant::{ClientCertificate, HttpVersion, Source, Tls};
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(super) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Authority {
+pub(super) fn authority() -> Authority {
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn leaf(authority: &Authority, name: &str, usage: ExtendedKeyUsagePurpose) -> (rcgen::Certificate, KeyPair) {
+pub(super) fn leaf(authority: &Authority, name: &str, usage: ExtendedKeyUsagePurpose) -> (rcgen::Certificate, KeyPair) {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.extended_key_usages.push(usage);
     let key = KeyPair::generate().unwrap();
     (params.signed_by(&key, authority).unwrap(), key)
 }
 
-fn server_config(authority: &Authority, clients: Option<&Authority>) -> ServerConfig {
+pub(super) fn server_config(authority: &Authority, clients: Option<&Authority>) -> ServerConfig {
     let (certificate, key) = leaf(authority, "platform.test", ExtendedKeyUsagePurpose::ServerAuth);
     let crypto = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
@@ -46,13 +46,13 @@ fn server_config(authority: &Authority, clients: Option<&Authority>) -> ServerCo
 }
 
 /// A grant over TLS to the server, which is called `platform.test`.
-fn tls_grant(port: u16, tls: Tls) -> Grant {
+pub(super) fn tls_grant(port: u16, tls: Tls) -> Grant {
     let connect = Connect::Tcp { tls: true, host: "127.0.0.1".to_owned(), port };
     Grant { connect, tls: Tls { server_name: Some("platform.test".to_owned()), ..tls }, ..grant(port, &["GET /x"]) }
 }
 
-fn ca_file(directory: &Path, authority: &Authority) -> Option<std::path::PathBuf> {
-    Some(secret(directory, "ca.pem", &authority.pem()))
+fn ca_file(directory: &Path, authority: &Authority) -> Option<Source> {
+    Some(secret(directory, "ca.pem", &authority.pem()).into())
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_private_authority_replaces_the_public_ones() {
     let ours = authority();
     let server = Server::start_tls(server_config(&ours, None)).await;
 
-    let trusted = tls_grant(server.port, Tls { ca_file: ca_file(directory.path(), &ours), ..Tls::default() });
+    let trusted = tls_grant(server.port, Tls { ca: ca_file(directory.path(), &ours), ..Tls::default() });
     let edge = Edge::new(trusted.clone());
     for _ in 0..3 {
         assert_eq!(text(edge.get("/x").await.unwrap()).await, "ok");
@@ -71,7 +71,7 @@ async fn a_private_authority_replaces_the_public_ones() {
 
     for untrusted in [
         tls_grant(server.port, Tls::default()),
-        tls_grant(server.port, Tls { ca_file: ca_file(directory.path(), &authority()), ..Tls::default() }),
+        tls_grant(server.port, Tls { ca: ca_file(directory.path(), &authority()), ..Tls::default() }),
     ] {
         let error = Edge::new(untrusted).get("/x").await.unwrap_err();
         assert!(said(&error).contains("certificate"), "{}", said(&error));
@@ -85,7 +85,7 @@ async fn the_certificate_must_be_for_the_name() {
     let directory = tempfile::tempdir().unwrap();
     let ours = authority();
     let server = Server::start_tls(server_config(&ours, None)).await;
-    let mut granted = tls_grant(server.port, Tls { ca_file: ca_file(directory.path(), &ours), ..Tls::default() });
+    let mut granted = tls_grant(server.port, Tls { ca: ca_file(directory.path(), &ours), ..Tls::default() });
     granted.tls.server_name = None;
     let error = Edge::new(granted).get("/x").await.unwrap_err();
     assert!(said(&error).contains("not valid for name"), "{}", said(&error));
@@ -99,10 +99,10 @@ async fn a_client_certificate_is_shown() {
     let server = Server::start_tls(server_config(&ours, Some(&theirs))).await;
     let (certificate, key) = leaf(&theirs, "gateway.test", ExtendedKeyUsagePurpose::ClientAuth);
     let client = ClientCertificate {
-        certificate_file: secret(directory.path(), "client.pem", &certificate.pem()),
-        key_file: secret(directory.path(), "client.key", &key.serialize_pem()),
+        certificate: secret(directory.path(), "client.pem", &certificate.pem()).into(),
+        key: secret(directory.path(), "client.key", &key.serialize_pem()).into(),
     };
-    let tls = Tls { ca_file: ca_file(directory.path(), &ours), ..Tls::default() };
+    let tls = Tls { ca: ca_file(directory.path(), &ours), ..Tls::default() };
     assert!(Edge::new(tls_grant(server.port, tls.clone())).get("/x").await.is_err());
     assert!(server.seen().is_empty());
     let edge = Edge::new(tls_grant(server.port, Tls { client: Some(client), ..tls }));
@@ -114,7 +114,7 @@ async fn http_2_is_spoken_where_it_is_asked_for() {
     let directory = tempfile::tempdir().unwrap();
     let ours = authority();
     let over_tls = Server::start_tls(server_config(&ours, None)).await;
-    let tls = Tls { ca_file: ca_file(directory.path(), &ours), ..Tls::default() };
+    let tls = Tls { ca: ca_file(directory.path(), &ours), ..Tls::default() };
     let plain = Server::start().await;
     for (server, granted) in [(&over_tls, tls_grant(over_tls.port, tls)), (&plain, grant(plain.port, &["GET /x"]))] {
         let edge = Edge::new(Grant { version: HttpVersion::Http2, ..granted });
@@ -135,12 +135,12 @@ fn unusable_tls_is_refused_at_load() {
     let (_other, other_key) = leaf(&authority(), "b.test", ExtendedKeyUsagePurpose::ClientAuth);
     let certificate_file = secret(path, "client.pem", &certificate.pem());
     let pair = |certificate_file: &Path, key_file: std::path::PathBuf| Tls {
-        client: Some(ClientCertificate { certificate_file: certificate_file.to_owned(), key_file }),
+        client: Some(ClientCertificate { certificate: certificate_file.to_owned().into(), key: key_file.into() }),
         ..Tls::default()
     };
     for (tls, part) in [
-        (Tls { ca_file: Some(path.join("absent")), ..Tls::default() }, "absent was not read"),
-        (Tls { ca_file: Some(junk.clone()), ..Tls::default() }, "junk.pem holds no usable certificate"),
+        (Tls { ca: Some(path.join("absent").into()), ..Tls::default() }, "absent was not read"),
+        (Tls { ca: Some(junk.clone().into()), ..Tls::default() }, "junk.pem holds no usable certificate"),
         (pair(&junk, junk.clone()), "junk.pem holds no usable certificate"),
         (pair(&certificate_file, junk.clone()), "junk.pem holds no usable private key"),
         (
@@ -154,6 +154,6 @@ fn unusable_tls_is_refused_at_load() {
     let mut named = tls_grant(9, Tls::default());
     named.tls.server_name = Some("not a name".to_owned());
     assert!(said(&Edge::try_new(named).map(|_| ()).unwrap_err()).contains("is not a server name"));
-    let plain = Grant { tls: Tls { ca_file: Some(junk), ..Tls::default() }, ..grant(9, &[]) };
+    let plain = Grant { tls: Tls { ca: Some(junk.into()), ..Tls::default() }, ..grant(9, &[]) };
     assert!(said(&Edge::try_new(plain).map(|_| ()).unwrap_err()).contains("need connect = \"https://"));
 }

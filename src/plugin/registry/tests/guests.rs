@@ -73,6 +73,7 @@ async fn faas_provider(
     let secret = |name: &str, text: &str| {
         let path = bench.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         path
     };
     let mut grant = Grant::new(platform.serve(script).await.parse().unwrap());
