@@ -98,7 +98,7 @@ fn is_exposed(file: &File, metadata: &Metadata) -> bool {
     if metadata.mode() & 0o007 == 0 {
         return false;
     }
-    let is_in_memory = rustix::fs::fstatfs(file).is_ok_and(|fs| i64::from(fs.f_type) == TMPFS);
+    let is_in_memory = rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == TMPFS);
     let is_read_only =
         rustix::fs::fstatvfs(file).is_ok_and(|fs| fs.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
     !(metadata.uid() == 0 && metadata.mode() & 0o002 == 0 && is_in_memory && is_read_only)

@@ -189,7 +189,7 @@ impl Context {
         };
         let token = match part(&None, &user.token_file) {
             Part::Absent if filled(&user.token).is_some() => Part::Inline,
-            other => other,
+            from_file @ (Part::File(_) | Part::Inline | Part::Absent) => from_file,
         };
         Ok(Self {
             server: cluster.server.clone(),
