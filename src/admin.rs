@@ -14,6 +14,7 @@ mod functions;
 mod input;
 mod logs;
 mod namespaces;
+mod providers;
 mod route;
 mod secrets;
 mod serve;
@@ -108,13 +109,22 @@ pub struct Parts {
     pub invalidate: Arc<dyn Fn(&FunctionRef) + Send + Sync>,
     /// Ends log streams, and `/readyz`.
     pub drain: Drain,
-    /// Why the gateway must not be sent requests now although it does not drain (a plugin that could
-    /// not be loaded yet), for `/readyz`; `None` when it may.
-    pub unready: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+    /// Whether the gateway may be sent requests now, for `/readyz`.
+    pub unready: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// Where invocations are counted.
     pub registry: Registry,
     /// Where the work is done, so that listing a thousand functions stalls no core that forwards.
     pub runtime: tokio::runtime::Handle,
+}
+
+/// Whether the gateway may be sent requests, apart from the drain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Why it must not (no plugin at all could be loaded); `None` when it may.
+    pub reason: Option<String>,
+    /// What an operator should know although it may (a provider without a plugin beside others that
+    /// have one).
+    pub notes: Vec<String>,
 }
 
 /// The body of an answer. An error ends the connection in the middle of the body.
@@ -183,9 +193,12 @@ impl Admin {
             Route::Health => return Ok(answer::text(StatusCode::OK, "OK")),
             Route::Ready => {
                 let drains = shared.parts.drain.is_draining().then(|| "the gateway is shutting down".to_owned());
-                return drains
-                    .or_else(|| (shared.parts.unready)())
-                    .map_or_else(|| Ok(answer::text(StatusCode::OK, "OK")), |why| Err(Refusal::Unready(why)));
+                let readiness = (shared.parts.unready)();
+                return match drains.or(readiness.reason) {
+                    Some(why) => Err(Refusal::Unready(why)),
+                    None if readiness.notes.is_empty() => Ok(answer::text(StatusCode::OK, "OK")),
+                    None => Ok(answer::text(StatusCode::OK, format!("OK\n{}\n", readiness.notes.join("\n")))),
+                };
             }
             Route::Info
             | Route::Functions

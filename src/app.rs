@@ -4,7 +4,6 @@
 //! (`SO_REUSEPORT`) and connections of its own; and one shared runtime for everything that may take
 //! a while: plugins, scaling, the admin API, the metrics.
 
-mod providers;
 mod workers;
 
 use std::io::Write as _;
@@ -15,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::socket::{BindError, Socket};
-use crate::admin::{self, Admin, CredentialsError};
+use crate::admin::{self, Admin, CredentialsError, Readiness};
 use crate::config::{AdminSocket, Config};
+use crate::control::{self, Control, ProviderFailed};
 use crate::host::state::Store;
 use crate::invoke::{self, Invoke};
 use crate::listener::{self, Listener};
@@ -25,7 +25,6 @@ use crate::plugin::{EngineError, Plugins};
 use crate::provider::Directory;
 use crate::scaler::Scaler;
 use crate::shutdown::{self, Drain, Outcome, Signals, Trigger};
-use providers::{ProviderFailed, Providers};
 
 /// The name of the database in the state directory.
 const STATE_FILE: &str = "state.redb";
@@ -75,8 +74,7 @@ pub struct App {
     sockets: Vec<TcpListener>,
     metrics: Option<tokio::net::TcpListener>,
     socket: Option<(Socket, PathBuf)>,
-    providers: Providers,
-    directory: Arc<Directory>,
+    providers: Control,
     scaler: Arc<Scaler>,
     admin: Admin,
     invoke: Invoke,
@@ -129,11 +127,20 @@ impl App {
         let plugins = Plugins::new(&config.engine, &registry, Some(cache))?;
         // By this name a binary that was replaced on disk still finds itself.
         let plugins = Arc::new(plugins.compiling_with("/proc/self/exe".into()));
-        let providers = control.block_on(Providers::load(&config.providers, &plugins, &store, &registry))?;
-        let directory = Arc::new(providers.directory(&config.providers));
+        let directory = Arc::new(Directory::default());
         let scaler = Arc::new(Scaler::new(config.scaling.clone(), Arc::clone(&directory), &registry));
         let own = sockets.first().and_then(|socket| socket.local_addr().ok()).into_iter();
         scaler.set_own_listeners(own.chain(metrics.as_ref().and_then(|socket| socket.local_addr().ok())).collect());
+
+        let providers = Control::new(control::Parts {
+            plugins,
+            store: store.clone(),
+            directory: Arc::clone(&directory),
+            scaler: Arc::clone(&scaler),
+            registry: registry.clone(),
+            runtime: control.handle().clone(),
+        });
+        control.block_on(providers.start(&config.providers)).map_err(StartError::Providers)?;
 
         let parts = admin::Parts {
             directory: Arc::clone(&directory),
@@ -142,7 +149,10 @@ impl App {
                 move |function| scaler.invalidate(function)
             }),
             drain: drain.clone(),
-            unready: Arc::new(|| None),
+            unready: Arc::new({
+                let providers = providers.clone();
+                move || readiness(&providers)
+            }),
             registry: registry.clone(),
             runtime: control.handle().clone(),
         };
@@ -158,7 +168,6 @@ impl App {
             metrics,
             socket,
             providers,
-            directory,
             scaler,
             admin,
             invoke,
@@ -178,7 +187,7 @@ impl App {
     /// # Errors
     /// A thread cannot be made, or the signals cannot be listened for.
     pub fn run(self) -> Result<(), StartError> {
-        let Self { control, sockets, metrics, socket, providers, directory, scaler, .. } = self;
+        let Self { control, sockets, metrics, socket, providers, scaler, .. } = self;
         let mut places = vec![concat!("wicketgate ", env!("CARGO_PKG_VERSION")).to_owned()];
         if let Some(address) = sockets.first().and_then(|socket| socket.local_addr().ok()) {
             places.push(format!("listening on http://{address}"));
@@ -201,9 +210,12 @@ impl App {
         let mut admin_socket = None;
         if let Some((socket, path)) = socket {
             places.push(format!("admin on unix:{}", path.display()));
-            admin_socket = Some(control.spawn(socket.serve(directory, providers.reports(), stopped())));
+            admin_socket = Some(control.spawn(socket.serve(providers.clone(), stopped())));
         }
-        control.spawn(providers.check());
+        control.spawn({
+            let providers = providers.clone();
+            async move { providers.check().await }
+        });
         let mut signals = {
             let _inside = control.enter();
             Signals::listen()?
@@ -230,6 +242,15 @@ impl App {
         control.shutdown_timeout(LEFT_OVER);
         Ok(())
     }
+}
+
+/// A gateway that can serve some functions wants requests; which it cannot serve is told beside that.
+fn readiness(providers: &Control) -> Readiness {
+    let (failing, serves) = providers.failing();
+    if serves || failing.is_empty() {
+        return Readiness { reason: None, notes: failing };
+    }
+    Readiness { reason: Some(failing.join("; ")), notes: Vec::new() }
 }
 
 fn metrics_socket(address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {

@@ -28,8 +28,8 @@
 //!
 //! The **data plane** ([`listener`], [`router`], [`invoke`], [`scaler`], [`forward`]) answers
 //! requests. It knows nothing of wasmtime and is tested with a ten-line fake of
-//! [`query::ServiceQuery`]. The **control plane** ([`admin`], [`plugin`]) manages functions and
-//! plugins. [`query`] lies below both. A request whose function has an instance never waits for a
+//! [`query::ServiceQuery`]. The **control plane** ([`admin`], [`control`], [`plugin`]) manages functions
+//! and plugins. [`query`] lies below both. A request whose function has an instance never waits for a
 //! plugin; one whose function has none joins the function's one cold start.
 //!
 //! # Three lifetimes
@@ -46,7 +46,7 @@
 //! | --- | --- |
 //! | 5 | `main`, [`app`], [`cli`], [`config`], [`watchdog`] |
 //! | 4 | [`listener`], [`admin`] |
-//! | 3 | [`invoke`], [`router`], [`respond`] |
+//! | 3 | [`invoke`], [`router`], [`respond`], [`control`] |
 //! | 2 | [`scaler`], [`forward`], [`plugin`] |
 //! | 1 | [`query`], [`host`], [`provider`], [`trust`], [`upstream`] |
 //! | 0 | [`name`], [`metrics`], [`shutdown`], [`parse`] |
@@ -55,6 +55,7 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod forward;
 pub mod host;
 pub mod invoke;

@@ -315,6 +315,17 @@ impl Scaler {
         }
     }
 
+    /// The functions of a provider that were called within `span`.
+    #[must_use]
+    pub fn called_within(&self, provider: &ProviderName, span: Duration) -> Vec<FunctionRef> {
+        let Some(home) = self.homes.named(provider) else { return Vec::new() };
+        let since = self.shared.began.elapsed().saturating_sub(span).as_secs();
+        let is_called = |tracked: &Tracked| {
+            tracked.used() >= since && Arc::ptr_eq(&tracked.home(), &home) && tracked.control().lookup.is_none()
+        };
+        self.shared.table.filter(is_called).iter().map(|tracked| tracked.function.clone()).collect()
+    }
+
     /// How many functions are known.
     #[must_use]
     pub fn tracked(&self) -> usize {

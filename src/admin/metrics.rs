@@ -1,6 +1,7 @@
 //! The metrics port: `/metrics` and `/healthz`, GET only, never behind credentials.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use prometheus::IntGaugeVec;
@@ -9,6 +10,9 @@ use super::{Body, answer, serve};
 use crate::metrics::Registry;
 use crate::name::FunctionRef;
 use crate::respond;
+
+/// How long a connection may take in all.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// How many instances each known function was asked for; read at each scrape.
 pub type Counts = Arc<dyn Fn() -> Vec<(FunctionRef, u64)> + Send + Sync>;
@@ -23,7 +27,8 @@ pub async fn serve(
 ) {
     let replicas =
         registry.gauges("gateway_service_count", "Current count of replicas for function", &["function_name"]);
-    serve::serve(&listener, move |request| reply(request, &registry, &replicas, &counts), stop).await;
+    let answer = move |request: Request<_>, _peer| std::future::ready(reply(&request, &registry, &replicas, &counts));
+    serve::serve(&listener, LONGEST, answer, stop).await;
 }
 
 fn reply<B>(request: &Request<B>, registry: &Registry, replicas: &IntGaugeVec, counts: &Counts) -> Response<Body> {

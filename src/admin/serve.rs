@@ -21,9 +21,6 @@ const CONNECTIONS: usize = 64;
 /// How long a header section may take, and an idle connection lives.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may take in all, a slow reader's included.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
-
 /// The longest header section in bytes; hyper's buffer takes no less than 8 KiB.
 const HEADER_BYTES: usize = 16 << 10;
 
@@ -37,6 +34,11 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(super) trait Accept: Send {
     /// One connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Which user and process connected, where the kernel says so.
+    fn peer(_stream: &Self::Stream) -> Option<(u32, Option<i32>)> {
+        None
+    }
 
     /// The next one. Cancel safe.
     fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
@@ -53,17 +55,23 @@ impl Accept for tokio::net::TcpListener {
 impl Accept for tokio::net::UnixListener {
     type Stream = tokio::net::UnixStream;
 
+    fn peer(stream: &Self::Stream) -> Option<(u32, Option<i32>)> {
+        stream.peer_cred().ok().map(|peer| (peer.uid(), peer.pid()))
+    }
+
     async fn accept(&self) -> io::Result<Self::Stream> {
         self.accept().await.map(|(stream, _)| stream)
     }
 }
 
-/// Serves until `stop` resolves; open connections then have a second.
-pub(super) async fn serve<A: Accept>(
-    listener: &A,
-    answer: impl Fn(&Request<Incoming>) -> Response<Body> + Send + Sync + 'static,
-    stop: impl Future<Output = ()> + Send,
-) {
+/// Serves until `stop` resolves; open connections then have a second. No connection takes longer than
+/// `longest` in all, a slow reader's included.
+pub(super) async fn serve<A, F, R>(listener: &A, longest: Duration, answer: F, stop: impl Future<Output = ()> + Send)
+where
+    A: Accept,
+    F: Fn(Request<Incoming>, Option<(u32, Option<i32>)>) -> R + Send + Sync + 'static,
+    R: Future<Output = Response<Body>> + Send,
+{
     let answer = Arc::new(answer);
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -80,10 +88,10 @@ pub(super) async fn serve<A: Accept>(
         };
         match stream {
             Ok(stream) => {
-                let answer = Arc::clone(&answer);
+                let (answer, peer) = (Arc::clone(&answer), A::peer(&stream));
                 connections.spawn(async move {
                     // A timeout, a broken connection and a polite end all end only this one.
-                    let _ended = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, answer)).await;
+                    let _ended = tokio::time::timeout(longest, connection(stream, peer, answer)).await;
                     drop(permit);
                 });
             }
@@ -96,12 +104,16 @@ pub(super) async fn serve<A: Accept>(
     let _timed_out = tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
 }
 
-async fn connection<S, F>(stream: S, answer: Arc<F>) -> hyper::Result<()>
+async fn connection<S, F, R>(stream: S, peer: Option<(u32, Option<i32>)>, answer: Arc<F>) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Fn(&Request<Incoming>) -> Response<Body> + Send + Sync + 'static,
+    F: Fn(Request<Incoming>, Option<(u32, Option<i32>)>) -> R + Send + Sync + 'static,
+    R: Future<Output = Response<Body>> + Send,
 {
-    let service = service_fn(move |request| std::future::ready(Ok::<_, Infallible>(answer(&request))));
+    let service = service_fn(move |request| {
+        let answered = answer(request, peer);
+        async move { Ok::<_, Infallible>(answered.await) }
+    });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

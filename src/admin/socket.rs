@@ -3,32 +3,13 @@
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
-use serde::Serialize;
+use super::{providers, serve};
+use crate::control::{Asker, Control};
 
-use super::{Body, answer, serve};
-use crate::name::{Digest, Generation, Namespace, ProviderName};
-use crate::provider::Directory;
-use crate::query::Interface;
-use crate::respond;
-
-/// What the control plane knows of a provider's plugin beyond [`Provider`](crate::query::Provider).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PluginReport {
-    /// What was loaded: `builtin:NAME` or a path.
-    pub component: String,
-    /// The digest of its bytes; `None` when nothing is loaded.
-    pub digest: Option<Digest>,
-    /// One word: `active`, `loading`, `failed`, `quarantined`.
-    pub state: String,
-    /// Why it is not active; `None` when it is.
-    pub reason: Option<String>,
-}
-
-/// Asks the control plane for a provider's report.
-pub type Reports = Arc<dyn Fn(&ProviderName) -> PluginReport + Send + Sync>;
+/// How long a connection may take in all: a canary may be waited for.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +41,17 @@ impl Socket {
             .map_err(|source| BindError { path: path.to_owned(), source })
     }
 
-    /// Serves `GET /providers` until `stop` resolves.
-    pub async fn serve(self, directory: Arc<Directory>, reports: Reports, stop: impl Future<Output = ()> + Send) {
-        serve::serve(&self.listener, move |request| reply(request, &directory, &reports), stop).await;
+    /// Serves [`/providers`](super::providers) until `stop` resolves.
+    pub async fn serve(self, control: Control, stop: impl Future<Output = ()> + Send) {
+        let answer = move |request, peer: Option<(u32, Option<i32>)>| {
+            let control = control.clone();
+            async move {
+                // Only its owner can connect, so the kernel always says who that is.
+                let (uid, pid) = peer.unwrap_or((u32::MAX, None));
+                providers::reply(request, Asker::Admin { uid, pid }, &control).await
+            }
+        };
+        serve::serve(&self.listener, LONGEST, answer, stop).await;
     }
 }
 
@@ -101,55 +90,6 @@ fn bind(path: &Path) -> io::Result<tokio::net::UnixListener> {
     std::fs::rename(&unnamed, path)?;
     std::fs::remove_dir(&folder)?;
     Ok(listener)
-}
-
-/// A provider as the operator sees it.
-#[derive(Serialize)]
-struct ProviderReport<'a> {
-    name: &'a ProviderName,
-    component: String,
-    digest: Option<String>,
-    generation: Generation,
-    state: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    interfaces: Vec<&'static str>,
-    namespaces: &'a [Namespace],
-    default: bool,
-}
-
-fn reply<B>(request: &Request<B>, directory: &Directory, reports: &Reports) -> Response<Body> {
-    if request.uri().path() != "/providers" {
-        return answer::whole(respond::no_route());
-    }
-    if request.method() != Method::GET {
-        return answer::whole(respond::wrong_method());
-    }
-    let listing = directory.listing();
-    let providers: Vec<_> = listing
-        .entries()
-        .iter()
-        .map(|entry| {
-            let report = reports(entry.provider.name());
-            ProviderReport {
-                name: entry.provider.name(),
-                component: report.component,
-                digest: report.digest.map(|digest| digest.to_string()),
-                generation: entry.provider.generation(),
-                state: report.state,
-                reason: report.reason,
-                interfaces: Interface::ALL
-                    .into_iter()
-                    .filter(|&interface| entry.provider.has(interface))
-                    .map(Interface::as_str)
-                    .collect(),
-                namespaces: &entry.namespaces,
-                default: entry.is_default,
-            }
-        })
-        .collect();
-    answer::json(StatusCode::OK, &providers)
-        .unwrap_or_else(|refusal| answer::text(StatusCode::INTERNAL_SERVER_ERROR, refusal.to_string()))
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ fn fixture_with(tables: Vec<(Table, &[&str])>, change: impl FnOnce(&mut Config))
         drain,
         unready: Arc::new({
             let unready = Arc::clone(&unready);
-            move || unready.lock().unwrap().clone()
+            move || Readiness { reason: unready.lock().unwrap().clone(), notes: Vec::new() }
         }),
         registry: Registry::default(),
         runtime: tokio::runtime::Handle::current(),

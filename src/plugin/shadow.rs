@@ -88,8 +88,8 @@ pub async fn shadow(
 /// Dropping the future ends the calls; instances that were asked for stay.
 pub async fn warm_up(candidate: &Candidate, functions: &[FunctionRef], timeout: Duration) -> Vec<Cold> {
     let deadline = Instant::now() + timeout;
-    let one = |function| async move { warm_one(candidate, function, deadline).await };
-    let outcomes = stream::iter(functions).map(one).buffer_unordered(AT_ONCE);
+    let each: Vec<_> = functions.iter().map(|function| warm_one(candidate, function, deadline)).collect();
+    let outcomes = stream::iter(each).buffer_unordered(AT_ONCE);
     let mut cold: Vec<Cold> = outcomes.filter_map(std::future::ready).collect().await;
     cold.sort_by(|one, other| one.function.cmp(&other.function));
     cold

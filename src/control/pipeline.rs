@@ -1,0 +1,213 @@
+//! The way of a candidate: loaded, probed, shadowed, warmed up, published, and the old one drained.
+//!
+//! Up to the publish nothing that serves is touched, and a candidate may only read.
+
+use std::sync::Arc;
+
+use super::change::{Outcome, Record, Step, chain};
+use super::slot::{Slot, Version};
+use super::{Control, Refused, StartRefusal};
+use crate::host::egress::Egress;
+use crate::host::processes::Processes;
+use crate::plugin::shadow::{self, ShadowReport};
+use crate::plugin::{CanaryVerdict, Candidate, HostParts, Retiring};
+use crate::provider::ProviderConfig;
+
+/// Bytes of groups that are remembered for a provider: a thousand with some variables each.
+const GROUPS_QUOTA: u64 = 16 << 20;
+
+/// A candidate that passed everything, and what it was tried with.
+pub(super) struct Prepared {
+    pub(super) config: ProviderConfig,
+    pub(super) component: String,
+    pub(super) candidate: Candidate,
+    pub(super) report: ShadowReport,
+}
+
+/// What is to be loaded.
+pub(super) struct Load {
+    pub(super) config: ProviderConfig,
+    /// What was handed over, in place of what the configuration names.
+    pub(super) bytes: Option<Vec<u8>>,
+}
+
+fn refused(at: &'static str) -> impl FnOnce(String) -> Refused {
+    move |reason| Refused { at, reason }
+}
+
+impl Control {
+    /// Loads a candidate, as far as that goes without asking a platform.
+    pub(super) async fn load(&self, slot: &Slot, load: Load, record: &Record) -> Result<Prepared, StartRefusal> {
+        let Load { config, bytes } = load;
+        let component = if bytes.is_some() { "uploaded".to_owned() } else { config.component.to_string() };
+        let (shared, egress) = (&self.shared, config.clone());
+        let metrics = shared.egress.clone();
+        // Reads the files of credentials.
+        let egress = tokio::task::spawn_blocking(move || Egress::new(&egress, &metrics)).await;
+        let egress = match egress {
+            Ok(Ok(egress)) => egress,
+            Ok(Err(error)) => return Err(StartRefusal::Grant(refused("grants")(chain(&error)))),
+            Err(panicked) => return Err(StartRefusal::Grant(refused("grants")(panicked.to_string()))),
+        };
+        let state = shared.store.provider(&config.name, config.limits.state_quota);
+        let processes = self.processes(slot, &config).map_err(StartRefusal::Grant)?;
+        let parts = HostParts { egress: Arc::new(egress), state, processes };
+        let loaded = shared.plugins.load_from(&config, bytes, parts, &|step| record.loaded(step)).await;
+        let candidate =
+            loaded.map_err(|error| StartRefusal::Plugin(refused(error.refusal.step())(chain(&error.refusal))))?;
+        let report = ShadowReport { is_same_platform: true, ..ShadowReport::default() };
+        Ok(Prepared { config, component, candidate, report })
+    }
+
+    /// Loads a candidate and tries it, without changing anything.
+    pub(super) async fn prepare(&self, slot: &Slot, load: Load, record: &Record) -> Result<Prepared, Refused> {
+        let mut prepared = self.load(slot, load, record).await.map_err(StartRefusal::into_refused)?;
+        let has_active = slot.provider.status().is_ok();
+        match prepared.candidate.try_check().await {
+            // Without a generation there is nothing to lose, and a platform may come later than its gateway.
+            Some(Err(error)) if !has_active => record.find(format!("the platform does not answer yet: {error}")),
+            Some(Err(error)) => {
+                return Err(refused("probe")(format!("the platform does not answer the candidate: {error}")));
+            }
+            Some(Ok(())) | None => {}
+        }
+        record.reach(Step::Probed);
+        let swap = &prepared.config.swap;
+        let called = self.shared.scaler.called_within(&slot.name, swap.swap_lookback);
+        let report = shadow::shadow(&slot.provider, &prepared.candidate, swap, &called).await;
+        if !report.is_accepted() {
+            return Err(refused("shadow")(report.to_string()));
+        }
+        record.reach(Step::Shadowed);
+        prepared.report = report;
+        Ok(prepared)
+    }
+
+    /// The provider's processes: of a first generation with commands they begin here, with the groups
+    /// that they had before.
+    fn processes(&self, slot: &Slot, config: &ProviderConfig) -> Result<Option<Processes>, Refused> {
+        let mut state = slot.state();
+        if config.commands.is_empty() {
+            return Ok(None);
+        }
+        if let Some(processes) = &state.processes {
+            return Ok(Some(processes.clone()));
+        }
+        let program =
+            std::env::current_exe().map_err(|error| refused("link")(format!("this program has no path: {error}")))?;
+        let groups = self.shared.store.host("processes", &config.name, GROUPS_QUOTA);
+        let processes = Processes::new(config.name.clone(), config.commands.clone(), groups, program);
+        state.processes = Some(processes.clone());
+        Ok(Some(processes))
+    }
+
+    /// The last things before the publish, those that change something: instances on another platform,
+    /// and a canary. `None` if the generation is published afterwards by the caller.
+    pub(super) async fn introduce(
+        &self,
+        slot: &Slot,
+        prepared: Prepared,
+        record: &Record,
+    ) -> Result<Introduced, Refused> {
+        let swap = prepared.config.swap.clone();
+        if !prepared.report.to_warm.is_empty() {
+            let cold = shadow::warm_up(&prepared.candidate, &prepared.report.to_warm, swap.warm_timeout).await;
+            if !cold.is_empty() {
+                let cold: Vec<String> = cold.iter().map(ToString::to_string).collect();
+                let reason = format!(
+                    "these functions got no instance on the other platform within swap.warm-timeout: {}",
+                    cold.join("; ")
+                );
+                return Err(refused("warm-up")(reason));
+            }
+        }
+        let has_active = slot.provider.status().is_ok();
+        if swap.canary.share == 0 || !has_active || !prepared.report.is_same_platform {
+            return Ok(Introduced::Ready(prepared));
+        }
+        let version = self.version(slot, &prepared);
+        let generation = slot.provider.publish_canary(prepared.candidate, swap.canary);
+        record.generation(generation);
+        record.reach(Step::Canary);
+        match slot.provider.judge_canary().await {
+            Some(CanaryVerdict::Published(_)) => Ok(Introduced::Published(version)),
+            Some(CanaryVerdict::RolledBack { reason, .. }) => Ok(Introduced::TakenBack(Some(reason))),
+            Some(CanaryVerdict::Superseded(_)) | None => Ok(Introduced::TakenBack(None)),
+        }
+    }
+
+    /// What is published together with a candidate.
+    pub(super) fn version(&self, slot: &Slot, prepared: &Prepared) -> Version {
+        let kept = slot.state().entry.clone();
+        Version::new(
+            prepared.config.clone(),
+            prepared.candidate.digest(),
+            &prepared.candidate.manifest().name,
+            prepared.component.clone(),
+            &slot.provider,
+            kept.as_ref(),
+        )
+    }
+
+    /// Makes a candidate the active generation. The directory and the scaler are to be told afterwards.
+    pub(super) fn publish(&self, slot: &Slot, prepared: Prepared, record: &Record) -> Taken {
+        let version = self.version(slot, &prepared);
+        record.generation(slot.provider.publish(prepared.candidate));
+        self.took_over(slot, version, record)
+    }
+
+    /// Writes down that a version is the active one now.
+    pub(super) fn took_over(&self, slot: &Slot, version: Version, record: &Record) -> Taken {
+        record.reach(Step::Published);
+        let mut state = slot.state();
+        state.entry = Some(Arc::clone(&version.entry));
+        let is_same_platform = state.active.as_ref().is_none_or(|old| old.is_same_platform(&version));
+        state.previous = state.active.replace(version);
+        drop(state);
+        Taken { is_same_platform }
+    }
+
+    /// Waits in the background until the generations that were replaced ended.
+    pub(super) fn drain(&self, slot: &Slot, record: &Arc<Record>) {
+        for retiring in slot.provider.take_retiring() {
+            let (metrics, name, record) = (Arc::clone(&self.shared.metrics), slot.name.clone(), Arc::clone(record));
+            let (generation, calls, timeout) = (retiring.generation().0, retiring.calls(), retiring.timeout());
+            tracing::info!(provider = %name, generation, calls, ?timeout, "draining");
+            record.reach(Step::Draining);
+            self.shared.runtime.spawn(async move {
+                let overdue = ended(&retiring).await;
+                if overdue > 0 {
+                    metrics.overdue(&name, overdue);
+                }
+                tracing::info!(provider = %name, generation, overdue, "retired");
+                record.reach(Step::Retired);
+            });
+        }
+    }
+}
+
+async fn ended(retiring: &Retiring) -> usize {
+    retiring.ended().await.overdue
+}
+
+/// What became of a candidate before its publish.
+pub(super) enum Introduced {
+    /// It is to be published.
+    Ready(Prepared),
+    /// It was published as a canary that took over.
+    Published(Version),
+    /// Its canary was taken back.
+    TakenBack(Option<String>),
+}
+
+/// What the scaler is to be told of a publish.
+#[derive(Clone, Copy)]
+pub(super) struct Taken {
+    pub(super) is_same_platform: bool,
+}
+
+impl From<Refused> for Outcome {
+    fn from(refused: Refused) -> Self {
+        Self::Refused { at: refused.at, reason: refused.reason }
+    }
+}
