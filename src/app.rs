@@ -4,6 +4,7 @@
 //! (`SO_REUSEPORT`) and connections of its own; and one shared runtime for everything that may take
 //! a while: plugins, scaling, the admin API, the metrics.
 
+pub mod reload;
 mod workers;
 
 use std::io::Write as _;
@@ -25,6 +26,7 @@ use crate::plugin::{EngineError, Plugins};
 use crate::provider::Directory;
 use crate::scaler::Scaler;
 use crate::shutdown::{self, Drain, Outcome, Signals, Trigger};
+use reload::{Origin, Reload};
 
 /// The name of the database in the state directory.
 const STATE_FILE: &str = "state.redb";
@@ -75,6 +77,8 @@ pub struct App {
     metrics: Option<tokio::net::TcpListener>,
     socket: Option<(Socket, PathBuf)>,
     providers: Control,
+    /// What was read at the start, and how to read it again.
+    read: (Config, Origin),
     scaler: Arc<Scaler>,
     admin: Admin,
     invoke: Invoke,
@@ -87,11 +91,13 @@ pub struct App {
 }
 
 impl App {
-    /// Takes the addresses, then loads the plugins. `state` is the directory for what is kept.
+    /// Takes the addresses, then loads the plugins. `state` is the directory for what is kept; `origin`
+    /// is where the configuration is read again.
     ///
     /// # Errors
     /// See [`StartError`]. Nothing was served.
-    pub fn build(config: Config, state: &Path) -> Result<Self, StartError> {
+    pub fn build(config: Config, state: &Path, origin: Origin) -> Result<Self, StartError> {
+        let read = (config.clone(), origin);
         let control = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(CONTROL_THREADS)
             .thread_name("wicketgate-control")
@@ -168,6 +174,7 @@ impl App {
             metrics,
             socket,
             providers,
+            read,
             scaler,
             admin,
             invoke,
@@ -187,7 +194,7 @@ impl App {
     /// # Errors
     /// A thread cannot be made, or the signals cannot be listened for.
     pub fn run(self) -> Result<(), StartError> {
-        let Self { control, sockets, metrics, socket, providers, scaler, .. } = self;
+        let Self { control, sockets, metrics, socket, providers, read, scaler, .. } = self;
         let mut places = vec![concat!("wicketgate ", env!("CARGO_PKG_VERSION")).to_owned()];
         if let Some(address) = sockets.first().and_then(|socket| socket.local_addr().ok()) {
             places.push(format!("listening on http://{address}"));
@@ -220,10 +227,17 @@ impl App {
             let _inside = control.enter();
             Signals::listen()?
         };
+        let reload = {
+            let _inside = control.enter();
+            let (config, origin) = read;
+            Reload::new(providers.clone(), origin, config)?
+        };
+        let reload = control.spawn(reload.run());
         announce(&places);
 
         let outcome = control.block_on(self.trigger.on_signals(&mut signals, self.grace));
         tracing::info!(?outcome, "ended");
+        reload.abort();
         workers.join();
         if let Some(task) = admin_socket {
             // It ends with the drain, and takes its file with it.

@@ -4,6 +4,7 @@
 mod help;
 pub mod logging;
 pub mod plugin;
+pub mod provider;
 mod source;
 
 use std::ffi::OsString;
@@ -53,6 +54,9 @@ pub enum Command {
     /// Look at plugins without running them
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// See and replace the plugins of a running gateway
+    #[command(long_about = help::PROVIDER, after_long_help = help::PROVIDER_AFTER, arg_required_else_help = true)]
+    Provider(provider::Provider),
     /// Print a completion script for a shell
     #[command(after_long_help = help::COMPLETIONS_AFTER)]
     Completions {

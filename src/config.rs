@@ -3,12 +3,13 @@
 //!
 //! Every part owns the type of its own settings, with defaults, units and ranges; this only reads
 //! them. All mistakes are reported at once, each with its place and the right form. After the start
-//! nothing reads the environment or the file again. Secrets stay in files of their own: the
+//! only [`app`](crate::app) reads it again, as a whole, when it changed or SIGHUP came. Secrets stay in files of their own: the
 //! configuration holds their paths, so it can be shown.
 
 mod command;
 mod data;
 pub mod environment;
+mod flat;
 mod gateway;
 mod grant;
 pub mod log;
@@ -27,7 +28,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use gateway::{AdminSocket, Listen};
+pub use flat::KeyChange;
+pub use gateway::{AdminSocket, Listen, Reload};
 pub use problem::{ConfigError, Problem, chain};
 
 use crate::provider::ProviderConfig;
@@ -66,6 +68,10 @@ pub struct Config {
     pub cache_directory: Option<PathBuf>,
     /// The providers, in the order of the file. At least one.
     pub providers: Vec<ProviderConfig>,
+    /// How changes of files are noticed.
+    pub reload: Reload,
+    /// Every key that the text says, with its value as JSON; see [`changes_to`](Self::changes_to).
+    pub keys: std::collections::BTreeMap<String, String>,
     /// What works and is still worth a warning at each start.
     pub warnings: Vec<String>,
 }
@@ -113,6 +119,7 @@ fn read(text: &str, origin: &str, base: &Path, builtins: &[&str]) -> (Option<Con
     let config = {
         let root = Section::root(&document, table.get_ref());
         gateway::read(&root, origin, builtins)
+            .map(|config| Config { keys: flat::flat(&value::table_to_json(table.get_ref())), ..config })
     };
     let (problems, keys) = document.into_findings();
     // What follows a mistake of syntax may be read wrongly: only those are told then.

@@ -474,10 +474,10 @@ impl Control {
         slots.iter().filter_map(file).collect()
     }
 
-    /// Whether the configured file has other bytes than when it was looked at last.
+    /// Notes what the configured file has now; whether that is other than when it was looked at last.
     #[must_use]
-    pub fn is_news(&self, provider: &ProviderName, digest: crate::name::Digest) -> bool {
-        self.slot(provider).is_ok_and(|slot| slot.state().seen != Some(digest))
+    pub fn look(&self, provider: &ProviderName, digest: crate::name::Digest) -> bool {
+        self.slot(provider).is_ok_and(|slot| slot.state().seen.replace(digest) != Some(digest))
     }
 
     /// Asks each platform once whether it answers and takes the credentials, for the log: a gateway

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use wicketgate::app::App;
+use wicketgate::app::reload::Origin;
 use wicketgate::cli::{Cli, Command, EXIT_START, EXIT_USAGE, Serve, logging, watchdog_arguments};
 use wicketgate::config::{chain, places};
 use wicketgate::plugin::compile;
@@ -36,6 +38,10 @@ fn main() -> ExitCode {
             Ok(outcome) => ExitCode::from(outcome.status()),
             Err(error) => fail(&chain(&error), error.status()),
         },
+        Command::Provider(provider) => match provider.run(environment, &mut io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&chain(&error), if error.is_usage() { EXIT_USAGE } else { EXIT_START }),
+        },
         Command::Completions { shell } => match wicketgate::cli::completions(shell, &mut io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string(), EXIT_START),
@@ -43,7 +49,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(serve: &Serve, environment: impl Fn(&str) -> Option<String>) -> ExitCode {
+fn run(serve: &Serve, environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> ExitCode {
     let config = match serve.configuration(&environment) {
         Ok(config) => config,
         Err(error) => return fail(&chain(&error), EXIT_USAGE),
@@ -57,7 +63,9 @@ fn run(serve: &Serve, environment: impl Fn(&str) -> Option<String>) -> ExitCode 
         .state_directory
         .clone()
         .unwrap_or_else(|| places::state_directory(&environment, places::is_writable, &here));
-    match App::build(config, &state).and_then(App::run) {
+    let again = serve.clone();
+    let origin = Origin { file: serve.config.clone(), reread: Arc::new(move || again.configuration(&environment)) };
+    match App::build(config, &state, origin).and_then(App::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&chain(&error), EXIT_START),
     }

@@ -12,6 +12,7 @@ Examples:
   wicketgate serve                          functions are commands on this machine (the bundled example)
   wicketgate serve --config edge.toml       as the file says
   wicketgate check --config edge.toml       list every mistake in the file
+  wicketgate provider list                  what a running gateway has loaded
   wicketgate plugin inspect acme.wasm       what a plugin is and wants, without running it
   functions_provider_url=http://faasd-provider:8081/ wicketgate serve
                                             in the place of OpenFaaS's gateway
@@ -22,7 +23,7 @@ Every key of the file is explained in docs/configuration.md.
 
 Exit status:
   0   ended as asked
-  1   could not start
+  1   could not start, or the running gateway refused
   64  the command line or the configuration has a mistake";
 
 pub(super) const SERVE: &str = "\
@@ -33,6 +34,10 @@ ends at once. Lines such as `listening on http://127.0.0.1:8080` on the standard
 addresses once they accept; log lines go to the standard error.";
 
 pub(super) const SERVE_AFTER: &str = "\
+SIGHUP reads the configuration again. Changed files of the configuration and of components are noticed \
+without it (reload.watch). Providers are added, replaced and removed while requests run; other keys hold \
+from the next start, and the log says which.
+
 Configuration, the first that there is:
   1. the file of --config
   2. OpenFaaS's environment, if functions_provider_url is set:
@@ -65,6 +70,49 @@ Examples:
   functions_provider_url=http://faasd-provider:8081/ wicketgate check --print > edge.toml
 
 Exit status: 0 without mistakes, 64 with some.";
+
+pub(super) const PROVIDER: &str = "\
+See and replace the plugins of a running gateway.
+
+A provider's plugin is replaced while requests run. The new one is loaded, linked and compared with the \
+contract, asks its platform, and must answer what the old one answers; only then does it take over. \
+Whatever is wrong with it is told, and changes nothing. The generation before stays ready.
+
+The gateway is found by its admin socket: --socket, or what the configuration of --config says. Only \
+the user who runs the gateway can open it.";
+
+pub(super) const PROVIDER_AFTER: &str = "\
+Examples:
+  wicketgate provider list --config edge.toml
+  wicketgate provider show edge
+  wicketgate provider swap edge new.wasm --dry-run
+  wicketgate provider swap edge new.wasm
+  wicketgate provider rollback edge
+  wicketgate provider history edge --json
+
+Exit status:
+  0   done
+  1   the gateway refused, or does not answer
+  64  the command line or the configuration has a mistake";
+
+pub(super) const SWAP: &str = "\
+Replace a provider's plugin, without a gap.
+
+The component goes through every step of the pipeline: fetched, verified, compiled, linked, typed, \
+compared with its grants, probed, shadowed with what was asked last, and published; the generation \
+before it is drained and stays ready for a rollback. A refusal names the step and what to do, and \
+nothing that serves has changed.
+
+Without FILE the configured component is read again. What FILE holds is kept until the next start, or \
+until the configuration of the provider changes.";
+
+pub(super) const SWAP_AFTER: &str = "\
+Examples:
+  wicketgate provider swap edge target/acme.wasm --dry-run
+  wicketgate provider swap edge target/acme.wasm
+  wicketgate provider swap edge
+
+Exit status: 0 if it serves (with --dry-run: if it could), 1 if it was refused.";
 
 pub(super) const COMPLETIONS_AFTER: &str = "\
 Examples:

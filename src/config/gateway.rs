@@ -40,6 +40,22 @@ pub struct Listen {
     pub drain_timeout: Duration,
 }
 
+/// How changes are noticed while the gateway runs. SIGHUP always is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// `watch`: whether changes of the configuration file and of components are noticed. Default: yes.
+    pub watch: bool,
+    /// `debounce`: for how long nothing must happen to a file before it is looked at. Default 200 ms, 10 ms
+    /// to 60 s.
+    pub debounce: Duration,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self { watch: true, debounce: Duration::from_millis(200) }
+    }
+}
+
 /// The operator's socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AdminSocket {
@@ -62,6 +78,7 @@ pub(super) fn read(root: &Section<'_>, origin: &str, builtins: &[&str]) -> Optio
     let scaling = scaling::read(&root.section("scaling"));
     let engine = engine(&root.section("engine"));
     let log = log::read(&root.section("log"));
+    let reload = reload(&root.section("reload"));
     let state_directory = root.section("state").file("directory");
     let cache_directory = root.section("cache").file("directory");
     let signed = signature::read(&root.section("signature"));
@@ -88,6 +105,8 @@ pub(super) fn read(root: &Section<'_>, origin: &str, builtins: &[&str]) -> Optio
         state_directory,
         cache_directory,
         providers,
+        reload,
+        keys: BTreeMap::new(),
         warnings,
     })
 }
@@ -157,6 +176,14 @@ fn admin(root: &Section<'_>, listen: &Listen, warnings: &mut Vec<String>) -> Opt
         log_streams: section.count("log-streams", default.log_streams, 0..=65_536),
         ..default
     })
+}
+
+fn reload(section: &Section<'_>) -> Reload {
+    let default = Reload::default();
+    Reload {
+        watch: section.switch("watch", default.watch),
+        debounce: section.duration("debounce", default.debounce, Duration::from_millis(10)..=Duration::from_secs(60)),
+    }
 }
 
 fn engine(section: &Section<'_>) -> plugin::EngineConfig {

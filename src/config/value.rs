@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 /// The known key that was probably meant: at most a third of its letters differ.
 pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
@@ -59,8 +59,11 @@ pub(super) fn to_json(value: &DeValue<'_>) -> serde_json::Value {
         DeValue::Boolean(switch) => (*switch).into(),
         DeValue::Datetime(time) => serde_json::Value::String(time.to_string()),
         DeValue::Array(items) => items.iter().map(|item| to_json(item.get_ref())).collect(),
-        DeValue::Table(table) => {
-            table.iter().map(|(key, value)| (key.get_ref().to_string(), to_json(value.get_ref()))).collect()
-        }
+        DeValue::Table(table) => table_to_json(table),
     }
+}
+
+/// A table as a JSON object.
+pub(super) fn table_to_json(table: &DeTable<'_>) -> serde_json::Value {
+    table.iter().map(|(key, value)| (key.get_ref().to_string(), to_json(value.get_ref()))).collect()
 }

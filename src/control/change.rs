@@ -274,7 +274,7 @@ impl Record {
     pub(super) fn new(begin: Begin, metrics: &Arc<Metrics>) -> Self {
         let Begin { number, provider, kind, by, component, grants, previous } = begin;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        tracing::info!(%provider, change = number, kind = kind.as_str(), %by, component, "change begins");
+        tracing::debug!(%provider, change = number, kind = kind.as_str(), %by, component, "change begins");
         let change = Change {
             number,
             provider,
@@ -321,7 +321,12 @@ impl Record {
         let mut change = self.lock();
         let (provider, number) = (&change.provider, change.number);
         self.metrics.step(provider, step.as_str());
-        tracing::info!(%provider, change = number, step = step.as_str(), after_ms, "change");
+        // The steps of a start are every time the same, and the line of its end has what matters.
+        if change.by == Asker::Start {
+            tracing::debug!(%provider, change = number, step = step.as_str(), after_ms, "change");
+        } else {
+            tracing::info!(%provider, change = number, step = step.as_str(), after_ms, "change");
+        }
         change.steps.push(Reached { step, after_ms });
     }
 

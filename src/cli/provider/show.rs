@@ -1,0 +1,243 @@
+//! Answers of the admin socket as tables for people.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+/// Characters of a digest that are shown in a table.
+const DIGEST_CHARS: usize = 19;
+
+/// Changes that `show` has of the history.
+const CHANGES_SHOWN: usize = 5;
+
+/// Lines with columns as wide as their widest cell.
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
+    let lines: Vec<&Vec<String>> = std::iter::once(&head).chain(rows).collect();
+    let width = |column: usize| {
+        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A value as a person would write it; `-` for none.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) if text.is_empty() => "-".into(),
+        Value::String(text) => text.chars().filter(|character| !character.is_control()).collect(),
+        Value::Array(items) if items.is_empty() => "-".into(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+fn digest(value: &Value) -> String {
+    cell(value).chars().take(DIGEST_CHARS).collect()
+}
+
+fn namespaces(provider: &Value) -> String {
+    match (cell(&provider["namespaces"]), provider["default"].as_bool()) {
+        (none, Some(true)) if none == "-" => "every other".into(),
+        (some, Some(true)) => format!("{some}, every other"),
+        (some, _) => some,
+    }
+}
+
+/// All providers.
+pub(super) fn list(body: &Value) -> String {
+    let row = |provider: &Value| {
+        let mut state = cell(&provider["state"]);
+        if let Some(step) = provider["changing"].as_str() {
+            let _ = write!(state, " ({step})");
+        }
+        vec![
+            cell(&provider["name"]),
+            state,
+            cell(&provider["generation"]),
+            cell(&provider["component"]),
+            digest(&provider["digest"]),
+            namespaces(provider),
+        ]
+    };
+    let rows: Vec<_> = body.as_array().into_iter().flatten().map(row).collect();
+    let mut text = table(&["NAME", "STATE", "GENERATION", "COMPONENT", "DIGEST", "NAMESPACES"], &rows);
+    for provider in body.as_array().into_iter().flatten() {
+        if let Some(reason) = provider["reason"].as_str() {
+            let _ = writeln!(text, "\n{}: {}", cell(&provider["name"]), cell(&Value::from(reason)));
+        }
+    }
+    text
+}
+
+/// Everything about one.
+pub(super) fn detail(body: &Value, now: SystemTime) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12} {value}");
+    };
+    line("name", cell(&body["name"]));
+    line("state", cell(&body["state"]));
+    if !body["reason"].is_null() {
+        line("reason", cell(&body["reason"]));
+    }
+    line("generation", cell(&body["generation"]));
+    line("before", cell(&body["previous"]));
+    if !body["canary"].is_null() {
+        let canary = &body["canary"];
+        line(
+            "canary",
+            format!("generation {} on {} % of the functions", cell(&canary["generation"]), cell(&canary["share"])),
+        );
+    }
+    line("component", cell(&body["component"]));
+    line("digest", cell(&body["digest"]));
+    let manifest = &body["manifest"];
+    line("plugin", format!("{} {}", cell(&manifest["name"]), cell(&manifest["version"])));
+    line("description", cell(&manifest["description"]));
+    line("loaded", ago(&body["loaded_ms"], now));
+    line("interfaces", cell(&body["interfaces"]));
+    line("namespaces", namespaces(body));
+    for (name, grant) in body["grants"].as_object().into_iter().flatten() {
+        let _ = writeln!(text, "\ngrant {name} -> {}", cell(&grant["connect"]));
+        for rule in grant["rules"].as_array().into_iter().flatten() {
+            let _ = writeln!(text, "  {}", cell(rule));
+        }
+    }
+    text.push('\n');
+    text.push_str(&changes(body, now, CHANGES_SHOWN));
+    text
+}
+
+/// The last changes of one provider.
+pub(super) fn history(body: &Value, now: SystemTime) -> String {
+    changes(body, now, usize::MAX)
+}
+
+fn changes(body: &Value, now: SystemTime, most: usize) -> String {
+    let all = body["history"].as_array();
+    let shown: Vec<&Value> = all.into_iter().flatten().take(most).collect();
+    let row = |change: &&Value| {
+        vec![
+            cell(&change["number"]),
+            ago(&change["began_ms"], now),
+            cell(&change["kind"]),
+            by(change),
+            digest(&change["digest"]),
+            cell(&change["generation"]),
+            change["outcome"].as_str().map_or_else(|| "under way".into(), str::to_owned),
+            change["took_ms"].as_u64().map_or_else(|| "-".into(), |took| format!("{took} ms")),
+        ]
+    };
+    let rows: Vec<_> = shown.iter().map(row).collect();
+    let mut text = table(&["CHANGE", "WHEN", "WHAT", "BY", "DIGEST", "GENERATION", "OUTCOME", "TOOK"], &rows);
+    for change in shown {
+        let number = cell(&change["number"]);
+        if let Some(reason) = change["reason"].as_str() {
+            let at = change["at"].as_str().map_or_else(String::new, |at| format!(" at step {at}"));
+            let _ =
+                writeln!(text, "\nchange {number}, {}{at}: {}", cell(&change["outcome"]), cell(&Value::from(reason)));
+        }
+        for finding in change["findings"].as_array().into_iter().flatten() {
+            let _ = writeln!(text, "\nchange {number}: {}", cell(finding));
+        }
+    }
+    text
+}
+
+fn by(change: &Value) -> String {
+    match change["uid"].as_u64() {
+        Some(uid) => format!("{} (uid {uid})", cell(&change["by"])),
+        None => cell(&change["by"]),
+    }
+}
+
+/// One change that just ended.
+pub(super) fn change(body: &Value) -> String {
+    let (name, took) = (cell(&body["provider"]), cell(&body["took_ms"]));
+    let (digest, generation) = (cell(&body["digest"]), cell(&body["generation"]));
+    let mut text = match body["outcome"].as_str().unwrap_or_default() {
+        "published" => format!("{name}: generation {generation} serves ({digest}), after {took} ms\n"),
+        "ready" => format!("{name}: {digest} passed every step and was not published, after {took} ms\n"),
+        "rolled-back" => format!("{name}: rolled back, generation {generation} serves ({digest}), after {took} ms\n"),
+        "removed" => format!("{name}: removed\n"),
+        other => format!("{name}: {other}\n"),
+    };
+    if body["component"] == "uploaded" && body["outcome"] == "published" {
+        text.push_str("the next start loads what the configuration names; put the file there to keep it\n");
+    }
+    let steps: Vec<String> = body["steps"].as_array().into_iter().flatten().map(|step| cell(&step["step"])).collect();
+    if !steps.is_empty() {
+        let _ = writeln!(text, "steps: {}", steps.join(", "));
+    }
+    for finding in body["findings"].as_array().into_iter().flatten() {
+        let _ = writeln!(text, "note: {}", cell(finding));
+    }
+    text
+}
+
+/// A moment, as the time since.
+fn ago(ms: &Value, now: SystemTime) -> String {
+    let Some(then) = ms.as_u64() else { return "-".into() };
+    let since = now.duration_since(UNIX_EPOCH + Duration::from_millis(then)).unwrap_or_default().as_secs();
+    match since {
+        0..60 => format!("{since} s ago"),
+        60..3600 => format!("{} min ago", since / 60),
+        3600..86_400 => format!("{} h ago", since / 3600),
+        _ => format!("{} d ago", since / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_table_is_as_wide_as_its_cells_and_hides_control_characters() {
+        let body = json!([
+            { "name": "edge", "state": "active", "generation": 7, "component": "builtin:docker",
+              "digest": "sha256:0123456789abcdef0123", "namespaces": ["dev", "prod"], "default": true },
+            { "name": "b", "state": "failed", "generation": 0, "component": "x\u{1b}[31m.wasm",
+              "digest": null, "namespaces": [], "default": false, "reason": "no such file" },
+        ]);
+        let text = list(&body);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "NAME  STATE   GENERATION  COMPONENT       DIGEST               NAMESPACES");
+        assert_eq!(lines[1], "edge  active  7           builtin:docker  sha256:0123456789ab  dev, prod, every other");
+        assert_eq!(lines[2], "b     failed  0           x[31m.wasm      -                    -");
+        assert_eq!(lines[4], "b: no such file");
+    }
+
+    #[test]
+    fn a_history_says_who_what_and_why_not() {
+        let now = UNIX_EPOCH + Duration::from_secs(10_000);
+        let body = json!({ "history": [{
+            "number": 3, "kind": "swap", "by": "admin", "uid": 0, "digest": null, "generation": null,
+            "began_ms": 9_880_000, "took_ms": 12, "outcome": "refused", "at": "link", "reason": "no such import",
+        }] });
+        let text = history(&body, now);
+        assert!(text.contains("3       2 min ago  swap  admin (uid 0)"), "{text}");
+        assert!(text.contains("change 3, refused at step link: no such import"), "{text}");
+    }
+
+    #[test]
+    fn times_are_short() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for (secs, shown) in
+            [(999_990, "10 s ago"), (999_000, "16 min ago"), (900_000, "1 d ago"), (2_000_000, "0 s ago")]
+        {
+            assert_eq!(ago(&json!(secs * 1000), now), shown);
+        }
+        assert_eq!(ago(&Value::Null, now), "-");
+    }
+}
