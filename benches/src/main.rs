@@ -9,6 +9,7 @@ mod plugin;
 mod process;
 mod server;
 mod start;
+mod swap;
 mod warm;
 
 use std::io::{Read as _, Write as _};
@@ -23,7 +24,7 @@ const USAGE: &str = "\
 usage: cargo xtask bench [-- [--gate] [--rounds N] [GROUP ...]]
 
 Groups: warm (beside nginx and haproxy), plugin (calls through the host),
-egress (a guest's request to its platform), cold (cold starts), start (start, memory, size).
+egress (a guest's request to its platform), cold (cold starts), swap (another generation), start (start, memory, size).
 Without a group all of them run. Needs nginx, haproxy and wrk (Debian: nginx-light haproxy wrk).
 
   --gate      exit with 1 if a figure is over its limit
@@ -63,7 +64,7 @@ fn run() -> Result<ExitCode, String> {
                 println!("{USAGE}");
                 return Ok(ExitCode::SUCCESS);
             }
-            "warm" | "plugin" | "egress" | "cold" | "start" => groups.push(argument),
+            "warm" | "plugin" | "egress" | "cold" | "swap" | "start" => groups.push(argument),
             other => return Err(format!("unknown argument {other:?}\n{USAGE}")),
         }
     }
@@ -95,6 +96,9 @@ fn run() -> Result<ExitCode, String> {
     }
     if wanted("cold") {
         runtime.block_on(cold::run(&bench, &mut report))?;
+    }
+    if wanted("swap") {
+        swap::run(&bench, upstream, &mut report)?;
     }
     if wanted("start") {
         runtime.block_on(start::run(&bench, upstream, &mut report))?;
