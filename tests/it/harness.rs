@@ -262,6 +262,22 @@ impl Gateway {
         Connection::unix(&self.folder.path().join("admin.sock")).send("GET", target, &[], b"")
     }
 
+    /// A request to the admin socket.
+    pub fn admin_send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        Connection::unix(&self.folder.path().join("admin.sock")).send(method, target, headers, body)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes its configuration file anew; takes effect when it is read again.
+    pub fn rewrite(&self, config: &str) {
+        let folder = Arc::clone(&self.folder);
+        GatewayBuilder { folder, config: config.to_owned(), http: "127.0.0.1:0".to_owned() }.write();
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();

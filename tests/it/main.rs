@@ -29,4 +29,5 @@ mod plugins;
 mod replicas;
 mod scale;
 mod shutdown;
+mod swap;
 mod trust;

@@ -36,7 +36,7 @@ class Function:
 
     `ready_after_polls`: how many status requests it takes after a scale-up until the instances are
     available; that stands for time, without a clock. `ready_after_ms` does the same with one.
-    `run` says what a call does: see Handler.run.
+    `scale_ms`: how long a scale request takes. `run` says what a call does: see Handler.run.
     """
 
     def __init__(self, fields):
@@ -49,6 +49,7 @@ class Function:
         self.available = fields.get("available", self.replicas)
         self.ready_after_polls = fields.get("ready_after_polls", 0)
         self.ready_after_ms = fields.get("ready_after_ms", 0)
+        self.scale_ms = fields.get("scale_ms", 0)
         self.run = fields.get("run", "echo")
         self.polls_left = self.ready_after_polls
         self.ready_at = time.monotonic() + self.ready_after_ms / 1000
@@ -116,6 +117,7 @@ class Platform:
         self.secrets = {}
         self.namespaces = {"openfaas-fn": {"name": "openfaas-fn"}}
         self.rules = []
+        self.writing = {}
         self.log = []
         self.released = threading.Event()
         self.credentials = None
@@ -126,6 +128,11 @@ class Platform:
     def record(self, entry):
         with self.changed:
             entry["number"] = len(self.log)
+            entry["at"] = time.time()
+            if entry["method"] == "POST" and "/scale-function/" in entry["path"]:
+                # Scale requests of one function that are under way, this one included.
+                self.writing[entry["path"]] = self.writing.get(entry["path"], 0) + 1
+                entry["writing"] = self.writing[entry["path"]]
             self.log.append(entry)
             self.changed.notify_all()
 
@@ -236,8 +243,14 @@ class Handler(BaseHTTPRequestHandler):
         if not is_open and self.platform.credentials not in (None, self.headers.get("Authorization")):
             challenge = {"WWW-Authenticate": 'Basic realm="Restricted"'}
             return self.answer(401, "invalid credentials", "text/plain", challenge)
+        is_scaling = self.command == "POST" and "/scale-function/" in path
+        if is_scaling:
+            function = self.platform.functions.get((path.rsplit("/", 1)[1], query.get("namespace", "openfaas-fn")))
+            time.sleep((function.scale_ms if function else 0) / 1000)
         with self.platform.changed:
             status, answer = self.system(path, query, body)
+            if is_scaling:
+                self.platform.writing[path] -= 1
         self.answer(status, answer)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD = handle_any

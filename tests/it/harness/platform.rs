@@ -22,7 +22,13 @@ impl Seen {
         self.0[field].as_str().unwrap()
     }
 
-    /// A number field: `number`, `peer` (the port that it came from).
+    /// When it came, in seconds since the Unix epoch.
+    pub fn at(&self) -> f64 {
+        self.0["at"].as_f64().unwrap()
+    }
+
+    /// A number field: `number`, `peer` (the port that it came from), `writing` (scale requests of the
+    /// function under way).
     pub fn number(&self, field: &str) -> u64 {
         self.0[field].as_u64().unwrap()
     }
