@@ -149,7 +149,7 @@ fn admin(root: &Section<'_>, listen: &Listen, warnings: &mut Vec<String>) -> Opt
             .map_or_else(Auth::default, |open| if open { Auth::Open } else { Auth::Loopback })
     } else {
         let section = root.section("auth");
-        let basic = grant::basic_files(&section);
+        let basic = grant::auth::basic_files(&section);
         if section.is_present() && !section.has("basic") {
             section.problem("needs basic = { user-file = \"...\", password-file = \"...\" }; or write auth = \"none\"");
         }

@@ -1,17 +1,15 @@
 //! `[provider.NAME.grant.NAME]`: one permission to send requests somewhere.
 
+pub(super) mod auth;
 mod kubernetes;
 pub(super) mod rules;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::problem::chain;
 use super::section::Section;
 use super::value::as_text;
-use crate::host::grant::{
-    Auth, BasePath, ClientCertificate, Connect, Grant, GrantLimits, HttpVersion, Mode, Source, Tls,
-};
+use crate::host::grant::{BasePath, ClientCertificate, Connect, Grant, GrantLimits, HttpVersion, Mode, Source, Tls};
 use crate::provider::ProviderConfig;
 
 /// Reads one grant; `None` if it cannot say where to connect.
@@ -46,7 +44,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Optio
     }
     let version = section.choice("http", &[("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)]);
     let tls = tls(section);
-    let auth = auth(section);
+    let auth = auth::read(section);
     let profile = rules::profile(section, is_default);
     let mut rules = profile.as_ref().map(|profile| profile.rules.clone()).unwrap_or_default();
     rules.extend(rules::listed(section, "allow"));
@@ -104,43 +102,6 @@ fn tls(section: &Section<'_>) -> Tls {
         .zip(key)
         .map(|(certificate, key)| ClientCertificate { certificate: certificate.into(), key: key.into() });
     Tls { ca, client, server_name: section.text("server-name").map(str::to_owned) }
-}
-
-/// `auth.basic`, `auth.header` or `auth.bearer-file`, at most one of them.
-fn auth(section: &Section<'_>) -> Auth {
-    let section = section.section("auth");
-    let basic = basic_files(&section);
-    let header = section.section("header");
-    let name = header.parsed::<http::HeaderName>("name");
-    let file = header.existing_file("file");
-    if header.is_present() && !(header.has("name") && header.has("file")) {
-        header.problem("needs both: { name = \"X-Token\", file = \"/run/secrets/token\" }");
-    }
-    let bearer = section.existing_file("bearer-file");
-    let found = ["basic", "header", "bearer-file"].into_iter().filter(|key| section.has(key)).count();
-    if found > 1 || (section.is_present() && found == 0) {
-        section.problem("must have exactly one of basic, header and bearer-file");
-    }
-    if let Some((user_file, password_file)) = basic {
-        Auth::Basic { user_file, password_file }
-    } else if let Some((name, file)) = name.zip(file) {
-        Auth::Header { name, file }
-    } else if let Some(file) = bearer {
-        Auth::Bearer { token: file.into() }
-    } else {
-        Auth::None
-    }
-}
-
-/// `basic = { user-file, password-file }`.
-pub(super) fn basic_files(section: &Section<'_>) -> Option<(PathBuf, PathBuf)> {
-    let basic = section.section("basic");
-    let user = basic.existing_file("user-file");
-    let password = basic.existing_file("password-file");
-    if basic.is_present() && !(basic.has("user-file") && basic.has("password-file")) {
-        basic.problem("needs both: { user-file = \"...\", password-file = \"...\" }");
-    }
-    user.zip(password)
 }
 
 fn limits(section: &Section<'_>) -> GrantLimits {

@@ -160,7 +160,7 @@ fn a_mistake_says_what_to_write() {
         ),
         (
             "[provider.local.grant.d]\nconnect = \"http://a\"\nauth = {}\n",
-            "exactly one of basic, header and bearer-file",
+            "exactly one of basic, header, bearer-file and aws",
         ),
         (
             "[provider.local.grant.d]\nconnect = \"http://a\"\nallow = [{ method = \"PUT\", path = \"/\", body = \"any\" }]\n",

@@ -19,8 +19,10 @@
 pub mod headers;
 
 mod authorize;
+mod aws;
 mod body;
 mod client;
+mod container;
 mod credentials;
 mod echo;
 mod error;

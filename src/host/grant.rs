@@ -8,6 +8,7 @@
 //! The parsers here ([`Connect`], [`BasePath`], [`Rule`]) take plain text, as it stands in the
 //! configuration, and every error says what to write instead.
 
+mod aws;
 pub mod body;
 pub mod connect;
 pub mod kubeconfig;
@@ -22,6 +23,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use aws::{AwsAuth, AwsKeys};
 pub use body::{BodyRefusal, BodyRule, BodySpec, InvalidBody};
 pub use connect::{BasePath, Connect, InvalidBasePath, InvalidConnect};
 pub use rule::{Effect, InvalidRule, Rule, RuleSpec};
@@ -139,6 +141,8 @@ pub enum Auth {
         /// The file of its value.
         file: PathBuf,
     },
+    /// AWS Signature Version 4. The body is held whole, within `buffered-bytes`.
+    Aws(Box<AwsAuth>),
     /// `Authorization: Bearer ...`.
     Bearer {
         /// Where the token is.

@@ -142,6 +142,7 @@ fn to_guest(error: &EgressError) -> Error {
         EgressError::ResponseTooLarge { limit, .. } => Error::HttpResponseBodySize(Some(*limit)),
         EgressError::BodyTooLarge { limit, .. } => Error::HttpRequestBodySize(Some(*limit)),
         EgressError::Unfinished { .. } => Error::HttpRequestDenied,
+        EgressError::Unsigned { .. } => Error::InternalError(None),
         EgressError::HeaderTooLarge { direction: "request", .. } => Error::HttpRequestHeaderSectionSize(None),
         EgressError::HeaderTooLarge { .. } => Error::HttpResponseHeaderSectionSize(None),
         EgressError::Busy { .. } => Error::ConnectionLimitReached,

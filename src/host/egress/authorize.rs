@@ -172,7 +172,8 @@ impl Gate {
         let uri = parent.parse().map_err(|_invalid| "its path is none".to_owned())?;
         let (mut head, ()) = Request::new(()).into_parts();
         head.uri = uri;
-        let request = self.prepare(&head, RequestBody::whole(Bytes::new()), None, held);
+        let request =
+            self.prepare(&head, RequestBody::whole(Bytes::new()), None, held).map_err(|error| error.to_string())?;
         let response =
             self.pool.send(held.client.target(), request, timeouts).await.map_err(|failed| failed.error.to_string())?;
         if response.status() != StatusCode::OK {

@@ -27,8 +27,8 @@ pub(super) struct RequestBody(Inner);
 
 enum Inner {
     Stream(UnsyncBoxBody<Bytes, BoxError>, Arc<EgressMeter>),
-    /// Counted already.
-    Whole(Full<Bytes>),
+    /// Counted already. The bytes once more, for who signs them.
+    Whole(Full<Bytes>, Bytes),
 }
 
 impl RequestBody {
@@ -41,7 +41,15 @@ impl RequestBody {
     }
 
     pub(super) fn whole(bytes: Bytes) -> Self {
-        Self(Inner::Whole(Full::from(bytes)))
+        Self(Inner::Whole(Full::from(bytes.clone()), bytes))
+    }
+
+    /// All of it, where it is held whole.
+    pub(super) fn bytes(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Inner::Stream(..) => None,
+            Inner::Whole(_full, bytes) => Some(bytes),
+        }
     }
 }
 
@@ -52,7 +60,7 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let (inner, meter) = match &mut self.0 {
             Inner::Stream(inner, meter) => (inner, meter),
-            Inner::Whole(full) => return Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
+            Inner::Whole(full, _bytes) => return Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
         };
         loop {
             let polled = Pin::new(&mut *inner).poll_frame(cx);
@@ -68,14 +76,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Inner::Stream(inner, _meter) => inner.is_end_stream(),
-            Inner::Whole(full) => full.is_end_stream(),
+            Inner::Whole(full, _bytes) => full.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Inner::Stream(inner, _meter) => inner.size_hint(),
-            Inner::Whole(full) => full.size_hint(),
+            Inner::Whole(full, _bytes) => full.size_hint(),
         }
     }
 }

@@ -87,6 +87,16 @@ pub enum EgressError {
         /// The bound in bytes.
         limit: u64,
     },
+    /// A request could not be signed, so it was not sent.
+    #[error("provider {provider}: grant {grant}: the request was not signed: {reason}")]
+    Unsigned {
+        /// Whose plugin asked.
+        provider: ProviderName,
+        /// The grant.
+        grant: String,
+        /// Why: never a key.
+        reason: String,
+    },
     /// The plugin did not write its request's body to the end.
     #[error("provider {provider}: grant {grant}: the plugin did not write the request's body to its end")]
     Unfinished {
@@ -253,7 +263,7 @@ impl EgressError {
             | Self::Upgraded { .. }
             | Self::Broken { .. }
             | Self::Silent { .. } => Fault::Platform,
-            Self::Busy { .. } => Fault::Gateway,
+            Self::Busy { .. } | Self::Unsigned { .. } => Fault::Gateway,
         }
     }
 
@@ -273,7 +283,7 @@ impl EgressError {
                 | upstream::Error::Unsent(_) => true,
                 upstream::Error::Broken(_) => source.is_without_response(),
             },
-            Self::Busy { .. } | Self::Broken { .. } | Self::Silent { .. } => true,
+            Self::Busy { .. } | Self::Unsigned { .. } | Self::Broken { .. } | Self::Silent { .. } => true,
             Self::UnknownGrant { .. }
             | Self::UnsafeTarget { .. }
             | Self::NoRule { .. }
@@ -312,6 +322,7 @@ impl EgressError {
             Self::Budget { .. }
             | Self::BodyTooLarge { .. }
             | Self::Unfinished { .. }
+            | Self::Unsigned { .. }
             | Self::ResponseTooLarge { .. }
             | Self::HeaderTooLarge { .. }
             | Self::Busy { .. }
@@ -387,6 +398,16 @@ pub enum GrantFault {
     Exposed {
         /// Which file.
         path: PathBuf,
+    },
+    /// A profile of AWS's shared credentials file lacks a key.
+    #[error("{} has no {key} in [{profile}]; roles and programs that would make one are not run", path.display())]
+    Profile {
+        /// Which file.
+        path: PathBuf,
+        /// The section.
+        profile: String,
+        /// What is missing.
+        key: &'static str,
     },
     /// A kubeconfig file that cannot be used.
     #[error("{}", path.display())]

@@ -11,6 +11,7 @@ use prometheus::IntCounter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::authorize::Terms;
+use super::aws::Clock;
 use super::body::{BoxError, EgressBody, RequestBody};
 use super::credentials::Credentials;
 use super::error::{EgressError, GrantFault};
@@ -38,6 +39,7 @@ pub(super) struct Gate {
     version: HttpVersion,
     pub(super) limits: GrantLimits,
     pub(super) renewal: Renewal,
+    pub(super) clock: Clock,
     pub(super) pool: Pool<RequestBody>,
     places: Arc<Semaphore>,
     pub(super) metrics: EgressMetrics,
@@ -70,6 +72,7 @@ impl Gate {
             version: grant.version,
             limits: grant.limits,
             renewal: Renewal::new(grant)?,
+            clock: Clock::default(),
             pool: Pool::new(config, metrics.connections(provider, name)),
             places: Arc::new(Semaphore::new(places)),
             metrics: metrics.clone(),
@@ -103,7 +106,7 @@ impl Gate {
         let mut held = self.held().await;
         let (head, body) = request.into_parts();
         let is_replayable = self.renewal.can_change() && is_short(&head, &body);
-        let (whole, streamed) = if candidates.look_into_the_body() || is_replayable {
+        let (whole, streamed) = if candidates.look_into_the_body() || held.credentials.signs() || is_replayable {
             (Some(self.buffer(body, meter, first_byte).await?), None)
         } else {
             (None, Some(RequestBody::new(body, meter)))
@@ -112,15 +115,13 @@ impl Gate {
         let terms = Terms { access, namespaces, meter, timeouts: upstream_timeouts, held: &held };
         let rule = Box::pin(self.decide(candidates, &head, whole.as_ref(), terms)).await?;
         let body = streamed.unwrap_or_else(|| RequestBody::whole(whole.clone().unwrap_or_default()));
-        let sent = self.prepare(&head, body, rule, &held);
+        let sent = self.prepare(&head, body, rule, &held)?;
         let mut response = self.exchange(sent, &held, meter, upstream_timeouts).await?;
-        if response.status() == StatusCode::UNAUTHORIZED
-            && self.renewal.can_change()
-            && let Some(renewed) = Box::pin(self.renewed(&held)).await
+        if let Some(renewed) = Box::pin(self.renewed(&held, &response)).await
             && let Some(whole) = whole
         {
             held = renewed;
-            let sent = self.prepare(&head, RequestBody::whole(whole), rule, &held);
+            let sent = self.prepare(&head, RequestBody::whole(whole), rule, &held)?;
             response = Box::pin(self.exchange(sent, &held, meter, upstream_timeouts)).await?;
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -150,11 +151,22 @@ impl Gate {
         sent.map_err(|failed| self.not_answered(failed.error, meter))
     }
 
-    /// What to send instead of what the platform refused; `None` if nothing changed.
-    async fn renewed(self: &Arc<Self>, refused: &Arc<Held>) -> Option<Arc<Held>> {
-        self.renew().await;
+    /// What to send again with; `None` where the platform did not refuse, or nothing changed.
+    async fn renewed<B>(self: &Arc<Self>, sent_with: &Arc<Held>, response: &Response<B>) -> Option<Arc<Held>> {
+        let status = response.status();
+        let signs = sent_with.credentials.signs();
+        // AWS says 400 and 403 for signatures that it does not take.
+        let is_refusal = status == StatusCode::UNAUTHORIZED
+            || (signs && matches!(status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN));
+        if !is_refusal {
+            return None;
+        }
+        let is_late = signs && self.clock.learn(status, response.headers());
+        if self.renewal.can_change() {
+            self.renew().await;
+        }
         let held = self.renewal.held();
-        (!Arc::ptr_eq(&held.credentials, &refused.credentials)).then_some(held)
+        (is_late || !Arc::ptr_eq(&held.credentials, &sent_with.credentials)).then_some(held)
     }
 
     /// Refuses what is known to be too long before a byte of it is sent.
@@ -194,7 +206,7 @@ impl Gate {
         body: RequestBody,
         rule: Option<&Rule>,
         held: &Held,
-    ) -> Request<RequestBody> {
+    ) -> Result<Request<RequestBody>, EgressError> {
         let mut sent = Request::new(body);
         sent.method_mut().clone_from(&head.method);
         *sent.uri_mut() = self.uri(&head.uri, &held.client);
@@ -216,8 +228,15 @@ impl Gate {
             }
             HttpVersion::Http2 => *sent.version_mut() = Version::HTTP_2,
         }
-        held.credentials.apply(sent.headers_mut());
-        sent
+        let client = &held.client;
+        let target = sent.uri().path_and_query().map_or("/", |target| target.as_str());
+        let url = format!("{}://{}{target}", client.scheme(), client.authority());
+        let applied = held.credentials.apply(&mut sent, &url, self.clock.now());
+        applied.map(|()| sent).map_err(|reason| EgressError::Unsigned {
+            provider: self.provider.clone(),
+            grant: self.name.clone(),
+            reason,
+        })
     }
 
     /// Base, path and query. What the guest wrote was checked, and a base is checked when it is

@@ -11,14 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::client::GrantClient;
+use super::container::{self, RENEW_BEFORE};
 use super::credentials::Credentials;
 use super::error::GrantFault;
 use super::files::{Stamp, stamps};
 use super::gate::Gate;
-use crate::host::grant::{Auth, Grant, Source};
+use crate::host::grant::{Auth, AwsAuth, AwsKeys, Grant, Source};
 
 /// For how long files that did not change are taken not to have changed.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -44,6 +46,10 @@ pub(super) struct Renewal {
     began: Instant,
     /// When to look again, in milliseconds after `began`.
     due: AtomicU64,
+    /// Whoever asks a container's endpoint for keys; one at a time.
+    asking: Semaphore,
+    /// When it may be asked again, in milliseconds after `began`.
+    ask_after: AtomicU64,
     /// What the files were when they could not be used.
     failed: Mutex<Option<(Stamps, Stamps)>>,
 }
@@ -67,6 +73,8 @@ impl Renewal {
             held: ArcSwap::from_pointee(held),
             began: Instant::now(),
             due: AtomicU64::new(millis(LOOK_EVERY)),
+            asking: Semaphore::new(1),
+            ask_after: AtomicU64::new(0),
             failed: Mutex::new(None),
         })
     }
@@ -127,7 +135,47 @@ impl Gate {
         if self.renewal.is_due() {
             self.renew().await;
         }
+        let held = self.renewal.held();
+        let Auth::Aws(auth) = &self.renewal.grant.auth else { return held };
+        if !matches!(auth.keys, AwsKeys::Container { .. }) {
+            return held;
+        }
+        let now = self.clock.now();
+        if held.credentials.end_before(now) {
+            Box::pin(self.ask_container(auth)).await;
+        } else if held.credentials.end_before(now + RENEW_BEFORE) {
+            let (gate, auth) = (Arc::clone(self), auth.clone());
+            tokio::spawn(async move { gate.ask_container(&auth).await });
+        }
         self.renewal.held()
+    }
+
+    /// Asks a container's endpoint for keys, unless somebody else just did.
+    async fn ask_container(&self, auth: &AwsAuth) {
+        let AwsKeys::Container { connect, path, token_file } = &auth.keys else { return };
+        let renewal = &self.renewal;
+        // Never closed, so whoever waits gets it.
+        let Ok(_turn) = renewal.asking.acquire().await else { return };
+        let now = millis(renewal.began.elapsed());
+        if now < renewal.ask_after.load(Ordering::Relaxed) {
+            return;
+        }
+        renewal.ask_after.store(now.saturating_add(millis(LOOK_EVERY)), Ordering::Relaxed);
+        match container::fetch(&self.pool, connect, path, token_file.as_deref()).await {
+            Ok(keys) => {
+                let credentials = Arc::new(Credentials::signing(auth, Some(keys)));
+                let held = renewal.held.load();
+                renewal.held.store(Arc::new(Held {
+                    client: Arc::clone(&held.client),
+                    credentials,
+                    tls: held.tls.clone(),
+                    auth: held.auth.clone(),
+                }));
+            }
+            Err(error) => {
+                tracing::warn!(provider = %self.provider, grant = self.name, error, "the container's endpoint gave no keys");
+            }
+        }
     }
 
     /// The same for who cannot wait: what is renewed now is there the next time.
@@ -178,6 +226,14 @@ fn auth_files(auth: &Auth) -> Vec<PathBuf> {
         Auth::Basic { user_file, password_file } => vec![user_file.clone(), password_file.clone()],
         Auth::Header { file, .. } => vec![file.clone()],
         Auth::Bearer { token } => paths([token]),
+        Auth::Aws(auth) => match &auth.keys {
+            AwsKeys::Files { access_key, secret_key, session_token } => {
+                [access_key, secret_key].into_iter().chain(session_token).cloned().collect()
+            }
+            AwsKeys::Profile { path, .. } => vec![path.clone()],
+            // Its token is read whenever it is asked.
+            AwsKeys::Container { .. } => Vec::new(),
+        },
     }
 }
 

@@ -1,10 +1,12 @@
 //! Against real servers on loopback: what reaches them, and what comes back.
 
+mod aws;
 mod bodies;
 mod credentials;
 mod limits;
 mod renewal;
 mod rules;
+mod secrets;
 mod server;
 mod tls;
 

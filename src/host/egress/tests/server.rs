@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version};
 use http_body::Frame;
@@ -136,6 +137,24 @@ impl Server {
                     .unwrap()
             }
             "/services/abc" => response.body(full("{\"Spec\":{\"Image\":\"f\",\"Replicas\":0}}")).unwrap(),
+            "/leak" => {
+                let value = authorization.unwrap_or_else(|| "none".parse().unwrap());
+                let token = String::from_utf8_lossy(value.as_bytes()).rsplit(' ').next().unwrap_or_default().to_owned();
+                let percent: String = token.bytes().map(|byte| format!("%{byte:02X}")).collect();
+                let base64 =
+                    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("the token {token} it was"));
+                let hex: String = token.bytes().map(|byte| format!("{byte:02x}")).collect();
+                let name = http::HeaderName::try_from(format!("x-{hex}")).unwrap();
+                response
+                    .status(StatusCode::FOUND)
+                    .header("location", format!("https://elsewhere.test/?token={percent}"))
+                    .header("x-base64", base64)
+                    .header("x-json", format!("{{\"authorization\":\"{token}\"}}"))
+                    .header(name, "1")
+                    .header("x-kept", "yes")
+                    .body(full("gone"))
+                    .unwrap()
+            }
             "/guarded" => {
                 let wanted = self.wanted.lock().unwrap().clone();
                 let is_wanted = authorization.is_some_and(|given| given.as_bytes() == wanted.as_bytes());
