@@ -120,6 +120,8 @@ class Platform:
         self.writing = {}
         self.log = []
         self.released = threading.Event()
+        # Lines of any function's log that the test added.
+        self.lines = []
         self.credentials = None
         if user is not None:
             text = "%s:%s" % (user, password)
@@ -247,11 +249,34 @@ class Handler(BaseHTTPRequestHandler):
         if is_scaling:
             function = self.platform.functions.get((path.rsplit("/", 1)[1], query.get("namespace", "openfaas-fn")))
             time.sleep((function.scale_ms if function else 0) / 1000)
+        if path == "/system/logs" and query.get("follow") == "true":
+            return self.follow(query)
         with self.platform.changed:
             status, answer = self.system(path, query, body)
             if is_scaling:
                 self.platform.writing[path] -= 1
         self.answer(status, answer)
+
+    def follow(self, query):
+        """Streams the log: what is there, then each line as it is added."""
+        with self.platform.changed:
+            _, text = self.system("/system/logs", query, b"")
+            sent = len(self.platform.lines)
+        self.begin_chunks()
+        if text:
+            self.chunk(text.encode())
+        end = time.monotonic() + LONGEST_WAIT
+        while time.monotonic() < end:
+            with self.platform.changed:
+                if len(self.platform.lines) == sent and not self.platform.changed.wait(0.2):
+                    continue
+                new, sent = self.platform.lines[sent:], len(self.platform.lines)
+            try:
+                for line in new:
+                    self.chunk((json.dumps(line) + "\n").encode())
+            except OSError:
+                break
+        self.cut()
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD = handle_any
 
@@ -305,6 +330,11 @@ class Handler(BaseHTTPRequestHandler):
                 }
                 for second in range(3)
             ]
+            lines += self.platform.lines
+            since = query.get("since")
+            if since:
+                # Only to the second, as others do.
+                lines = [line for line in lines if line["timestamp"][:19] >= since[:19]]
             return 200, "".join(json.dumps(line) + "\n" for line in lines)
         return 404, "404 page not found\n"
 
@@ -486,6 +516,11 @@ class Handler(BaseHTTPRequestHandler):
                 function = Function(json.loads(body))
                 platform.functions[(function.name, function.namespace)] = function
                 platform.namespaces.setdefault(function.namespace, {"name": function.namespace})
+            elif path == "/_line":
+                line = json.loads(body)
+                line["timestamp"] = "2026-01-02T03:05:%02d.5Z" % len(platform.lines)
+                platform.lines.append(line)
+                platform.changed.notify_all()
             elif path == "/_rule" and self.command == "DELETE":
                 platform.rules.clear()
             elif path == "/_rule":

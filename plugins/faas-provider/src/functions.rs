@@ -1,19 +1,39 @@
 //! `functions`: `/system/functions` and `/system/function/{name}`.
 
 use wicketgate_sdk::http::Request;
-use wicketgate_sdk::{FunctionDeployment, FunctionPage, FunctionStatus, Functions, Result};
+use wicketgate_sdk::{
+    About as _, ErrorKind, FunctionDeployment, FunctionPage, FunctionStatus, Functions, ProviderError, Result,
+};
 
 use crate::{ANSWER_BYTES, FaasProvider, create, page, url, wire};
 
 /// One function as the provider holds it.
 pub(crate) fn fetch(service: &str, namespace: &str, usage: bool) -> Result<wire::Status> {
-    Request::get(url("system/function/"))
+    let answer = Request::get(url("system/function/"))
         .segment(service)
         .query("namespace", namespace)
         .query("usage", if usage { "1" } else { "false" })
-        .send()?
-        .success(&format!("function {service}.{namespace}"))?
-        .json(ANSWER_BYTES)
+        .send()?;
+    let is_400 = answer.status() == 400;
+    match answer.success(&format!("function {service}.{namespace}")) {
+        // Names were checked before they came here, so what remains is a namespace that the provider does not
+        // serve: faasd and faas-netes call that a bad request.
+        Err(error) if is_400 => Err(ProviderError { kind: ErrorKind::NotFound, ..error }),
+        answer => answer?.json(ANSWER_BYTES),
+    }
+}
+
+/// faasd leaves the available instances out of its *list*, and only there: what runs would look as if it did not.
+/// An absent number is also how a 0 is written, so the provider is asked what it is, once, where no function has any.
+fn complete(mut functions: Vec<wire::Status>) -> Result<Vec<wire::Status>> {
+    let any_wanted = functions.iter().any(wire::Status::is_wanted);
+    if !any_wanted || functions.iter().any(wire::Status::is_available) {
+        return Ok(functions);
+    }
+    if FaasProvider.describe()?.orchestration == "containerd" {
+        functions.iter_mut().for_each(wire::Status::assume_available);
+    }
+    Ok(functions)
 }
 
 impl Functions for FaasProvider {
@@ -23,7 +43,7 @@ impl Functions for FaasProvider {
             .send()?
             .success(&format!("functions of {namespace}"))?
             .json(ANSWER_BYTES)?;
-        let (part, next) = page::cut(all.unwrap_or_default(), |status| &status.name, cursor, limit);
+        let (part, next) = page::cut(complete(all.unwrap_or_default())?, |status| &status.name, cursor, limit);
         let functions = part.into_iter().map(|status| status.into_function_status(namespace)).collect();
         Ok(FunctionPage { functions, next })
     }

@@ -61,13 +61,21 @@ impl Provider for FaasProvider {
 
     fn set_replicas(&self, service: &str, namespace: &str, count: u64) -> Result<()> {
         let body = wire::ScaleRequest { service_name: service, replicas: count, namespace };
-        Request::post(url("system/scale-function/"))
+        let answer = Request::post(url("system/scale-function/"))
             .segment(service)
             .query("namespace", namespace)
             .json(&body)?
-            .send()?
-            .success(&format!("scale function {service}.{namespace} to {count}"))?;
-        Ok(())
+            .send()?;
+        let is_500 = answer.status() == 500;
+        let scaled = answer.success(&format!("scale function {service}.{namespace} to {count}")).map(drop);
+        match scaled {
+            // faas-netes says 500 of a function that is not there; only its status tells that from a fault.
+            Err(fault) if is_500 => match functions::fetch(service, namespace, false) {
+                Err(absent) if absent.kind == ErrorKind::NotFound => Err(absent),
+                _there_or_unknown => Err(fault),
+            },
+            outcome => outcome,
+        }
     }
 }
 

@@ -59,7 +59,8 @@ fn each_status_has_its_kind() {
         (401, ErrorKind::Unauthenticated),
         (403, ErrorKind::Denied),
         (409, ErrorKind::Conflict),
-        (400, ErrorKind::Invalid),
+        (400, ErrorKind::NotFound),
+        (422, ErrorKind::Invalid),
         (501, ErrorKind::Unsupported),
         (500, ErrorKind::Unavailable),
         (503, ErrorKind::Unavailable),
@@ -169,6 +170,40 @@ fn a_list_may_be_null_and_may_omit_the_namespace() {
     assert_eq!((first.created_at_ms, first.usage.unwrap().cpu_millicores), (None, 12.5));
     let page = FaasProvider.list_functions("dev", page.next.as_deref(), 1).unwrap();
     assert_eq!((page.functions[0].created_at_ms, page.next), (Some(1_714_557_600_000), None));
+}
+
+#[test]
+fn a_scaling_that_fails_with_500_is_told_from_an_absent_function() {
+    for (there, kind) in [(404, ErrorKind::NotFound), (200, ErrorKind::Unavailable), (503, ErrorKind::Unavailable)] {
+        play_platform(move |request| {
+            Ok(if request.method == "POST" { Answer::new(500, "cannot scale") } else { Answer::new(there, "{}") })
+        });
+        let error = FaasProvider.set_replicas("figlet", "dev", 1).unwrap_err();
+        assert_eq!(error.kind, kind, "{there}");
+    }
+}
+
+#[test]
+fn a_list_without_available_instances_is_completed_where_the_provider_is_faasd() {
+    for (orchestration, available) in [("containerd", 2), ("kubernetes", 0)] {
+        play_platform(move |request| {
+            Ok(Answer::new(
+                200,
+                match request.url.as_str() {
+                    "http://provider/system/info" => format!(r#"{{"orchestration":"{orchestration}"}}"#),
+                    _list => r#"[{"name":"a","replicas":2},{"name":"b"}]"#.to_owned(),
+                },
+            ))
+        });
+        let page = FaasProvider.list_functions("dev", None, 10).unwrap();
+        let counts: Vec<u64> = page.functions.iter().map(|function| function.available_replicas).collect();
+        assert_eq!(counts, [available, 0], "{orchestration}");
+        assert_eq!(sent().len(), 2);
+    }
+    always(200, r#"[{"name":"a","replicas":2,"availableReplicas":1},{"name":"b","replicas":1}]"#);
+    let page = FaasProvider.list_functions("dev", None, 10).unwrap();
+    assert_eq!(page.functions[1].available_replicas, 0, "a provider that says it of one says it of all");
+    assert_eq!(sent().len(), 1);
 }
 
 #[test]

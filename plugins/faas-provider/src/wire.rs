@@ -46,6 +46,21 @@ struct Usage {
 }
 
 impl Status {
+    /// Whether instances are wanted.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.replicas.is_some_and(|count| count > 0)
+    }
+
+    /// Whether the provider says that an instance is available.
+    pub(crate) fn is_available(&self) -> bool {
+        self.available_replicas.is_some_and(|count| count > 0)
+    }
+
+    /// Takes the instances that are there for available.
+    pub(crate) fn assume_available(&mut self) {
+        self.available_replicas = self.replicas;
+    }
+
     pub(crate) fn into_service_status(self) -> ServiceStatus {
         ServiceStatus {
             replicas: self.replicas.unwrap_or(0),

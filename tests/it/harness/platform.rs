@@ -102,6 +102,15 @@ impl Platform {
         self.control("PUT", "/_function", &fields);
     }
 
+    /// Adds a line to the log of every function.
+    pub fn line(&self, text: &str) {
+        self.control(
+            "POST",
+            "/_line",
+            &json!({ "name": "figlet", "namespace": "openfaas-fn", "instance": "i-2", "text": text }),
+        );
+    }
+
     /// Lets it answer other than usual; see `Rule` in the script.
     pub fn rule(&self, fields: Value) {
         self.control("POST", "/_rule", &fields);
