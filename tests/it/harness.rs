@@ -31,7 +31,7 @@ pub struct Output(Arc<(Mutex<String>, Condvar)>);
 
 impl Output {
     /// Reads a pipe to its end on a thread of its own, so that the child never waits for us.
-    fn drain(&self, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
+    pub fn drain(&self, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
         let output = self.clone();
         std::thread::spawn(move || {
             let mut lines = BufReader::new(pipe);

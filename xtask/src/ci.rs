@@ -46,7 +46,8 @@ fn guest_lints() -> Task {
         return Ok(());
     }
     step("lints of the plugins");
-    let packages = ["wicketgate-sdk", "wicketgate-plugin-faas-provider", "wicketgate-plugin-local"];
+    let packages =
+        ["wicketgate-sdk", "wicketgate-plugin-ecs", "wicketgate-plugin-faas-provider", "wicketgate-plugin-local"];
     let mut clippy = cargo_command();
     clippy.args(["clippy", "--target", plugins::TARGET, "--target-dir"]).arg(plugins::guests());
     run(clippy.args(packages.iter().flat_map(|package| ["--package", package])).args(["--", "-D", "warnings"]))

@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod command;
 mod debian;
+mod moto;
 mod plugins;
 mod wit;
 
@@ -94,6 +95,7 @@ fn run(arguments: &[String]) -> Task {
 fn test(arguments: &[String]) -> Task {
     plugins::build(true)?;
     debian::need("python3", "python3", "it runs the tests' independent provider")?;
+    moto::environment()?;
     step("building and running the tests (the first time takes about ten minutes: wasmtime is compiled)");
     let mut words = vec!["test", "--workspace"];
     if !arguments.is_empty() {

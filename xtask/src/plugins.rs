@@ -9,8 +9,11 @@ use crate::command::{Task, attempt, cargo_command, has, run, step};
 use crate::{debian, root, target};
 
 /// The bundled plugins: package and name of the component.
-const BUNDLED: [(&str, &str); 2] =
-    [("wicketgate-plugin-faas-provider", "faas-provider"), ("wicketgate-plugin-local", "local")];
+const BUNDLED: [(&str, &str); 3] = [
+    ("wicketgate-plugin-ecs", "ecs"),
+    ("wicketgate-plugin-faas-provider", "faas-provider"),
+    ("wicketgate-plugin-local", "local"),
+];
 
 /// The target of guests that are componentized here, so that they import exactly what they use.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
