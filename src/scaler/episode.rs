@@ -348,7 +348,7 @@ impl Episode {
             let source = source.of(provider.name(), provider.generation()).about(&self.tracked.function);
             return Step::Failed(self.shared.forget(&self.tracked, Arc::new(source)));
         }
-        let again = source.is_retryable().then(|| counter(self).another(source.retry_after)).flatten();
+        let again = source.is_retryable().then(|| counter(self).another(&source)).flatten();
         let error = self.provider_failed(source);
         if let Some(found) = self.kept() {
             return Step::Ready(found);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Config;
+use crate::query::{Budget, Cause, PluginFault, QueryError};
 
 /// The longest wait after a failed question.
 const FAILURE_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -16,6 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a platform that took a wish may go on saying that no instance is wanted, before it is
 /// asked again. Doubles each time.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Attempts at a question that the plugin itself failed: what traps once does so again, and whoever waits
+/// learns of it at once.
+const PLUGIN_ATTEMPTS: u32 = 2;
 
 /// Steady polls first, then ever fewer.
 pub(super) struct Polls {
@@ -58,13 +63,27 @@ impl Failures {
     }
 
     /// How long to wait before the next attempt; `None` when there were enough, or when the platform
-    /// `asked_for` more time than callers should be kept waiting for.
-    pub(super) fn another(&mut self, asked_for: Option<Duration>) -> Option<Duration> {
+    /// asked for more time than callers should be kept waiting for.
+    pub(super) fn another(&mut self, error: &QueryError) -> Option<Duration> {
         self.count += 1;
+        let most = if is_plugins_own(error) { self.most.min(PLUGIN_ATTEMPTS) } else { self.most };
         let doubled = self.wait * 2_u32.saturating_pow((self.count - 1).min(16));
-        let asked_for = asked_for.unwrap_or_default();
-        let is_worth_it = self.count < self.most && asked_for <= PATIENCE;
+        let asked_for = error.retry_after.unwrap_or_default();
+        let is_worth_it = self.count < most && asked_for <= PATIENCE;
         is_worth_it.then(|| doubled.min(FAILURE_WAIT_MAX).max(asked_for))
+    }
+}
+
+/// Whether the plugin failed rather than its platform, which a slow call may be about.
+fn is_plugins_own(error: &QueryError) -> bool {
+    match &error.cause {
+        Cause::Plugin(PluginFault::Trap | PluginFault::BadOutput(_)) => true,
+        Cause::Plugin(PluginFault::Budget(budget)) => *budget != Budget::Wall,
+        Cause::Plugin(PluginFault::Quarantined | PluginFault::Busy)
+        | Cause::Platform(_)
+        | Cause::NotExported(_)
+        | Cause::NoProvider
+        | Cause::Gateway => false,
     }
 }
 
@@ -90,6 +109,7 @@ impl Wish {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query::ErrorKind;
 
     #[tokio::test(start_paused = true)]
     async fn polls_are_steady_first_and_then_grow_by_half_up_to_a_bound() {
@@ -107,14 +127,33 @@ mod tests {
         assert_eq!(steps[69], 250);
     }
 
+    fn down(retry_after: Option<Duration>) -> QueryError {
+        QueryError { retry_after, ..QueryError::platform(ErrorKind::Unavailable, "down") }
+    }
+
     #[test]
     fn waits_after_failures_double_and_end() {
         let mut failures = Failures::new(&Config::default());
-        let waits: Vec<_> = std::iter::from_fn(|| failures.another(None)).map(|wait| wait.as_millis()).collect();
+        let waits: Vec<_> = std::iter::from_fn(|| failures.another(&down(None))).map(|wait| wait.as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1000]);
         failures.none();
-        assert_eq!(failures.another(Some(Duration::from_secs(3))), Some(Duration::from_secs(3)));
-        assert_eq!(failures.another(Some(Duration::from_secs(30))), None);
+        assert_eq!(failures.another(&down(Some(Duration::from_secs(3)))), Some(Duration::from_secs(3)));
+        assert_eq!(failures.another(&down(Some(Duration::from_secs(30)))), None);
+    }
+
+    #[test]
+    fn a_plugin_that_fails_gets_one_more_chance() {
+        for (fault, attempts) in [
+            (PluginFault::Trap, 2),
+            (PluginFault::Budget(Budget::Cpu), 2),
+            (PluginFault::Budget(Budget::Wall), 6),
+            (PluginFault::Busy, 6),
+        ] {
+            let mut failures = Failures::new(&Config::default());
+            let error = QueryError::new(Cause::Plugin(fault.clone()), "it failed");
+            let again = std::iter::from_fn(|| failures.another(&error)).count();
+            assert_eq!(again + 1, attempts, "{fault:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
