@@ -36,6 +36,7 @@ use tokio::sync::Semaphore;
 use crate::metrics::Registry;
 use crate::name::{FunctionRef, Namespace};
 use crate::provider::Directory;
+use crate::query::caller;
 use crate::respond::CallId;
 use crate::shutdown::Drain;
 use answer::Refusal;
@@ -165,7 +166,8 @@ impl Admin {
     {
         let (head, body) = request.into_parts();
         let call_id = CallId::of(&head.headers);
-        let answered = self.try_answer(&head, body, peer).await;
+        let caller = Some(call_id.as_str().into());
+        let answered = caller::on_behalf_of(caller, self.try_answer(&head, body, peer)).await;
         let response = answered.unwrap_or_else(|refusal| refusal.response(&call_id));
         if head.method != Method::GET && head.uri.path().starts_with("/system/") {
             let (method, path, status) = (&head.method, head.uri.path(), response.status().as_u16());
@@ -211,6 +213,7 @@ impl Admin {
         }
         let body = if head.method == Method::GET { Bytes::new() } else { self.read(body).await? };
         let work = perform(Arc::clone(shared), route, head.method.clone(), head.uri.clone(), body);
+        let work = caller::on_behalf_of(caller::current(), work);
         let work = AbortOnDrop(shared.parts.runtime.spawn(work));
         work.await.map_err(|_panicked_or_shut_down| Refusal::Died)?
     }

@@ -17,7 +17,7 @@ pub use body::{Body, BodyError};
 use crate::forward::{self, Forward, Outbound, Peer, ResponseBody};
 use crate::metrics::Registry;
 use crate::name::{FunctionRef, Generation, Namespace};
-use crate::query::Fault;
+use crate::query::{Fault, caller};
 use crate::respond::{self, CALL_ID, CallId, Problem};
 use crate::router::{self, Route};
 use crate::scaler::{Ready, Scaler};
@@ -227,15 +227,17 @@ impl Invoke {
             return Ok(ready);
         }
         // Rare and large: boxed, so that the future of a warm request stays small.
-        Box::pin(self.scaler.ready(function)).await.map_err(|error| {
-            if error.fault() == Fault::Caller {
-                // Anybody can ask for what does not exist, and must not fill the log by it.
-                tracing::debug!(%call_id, %function, error = %chain(&error), "no such function");
-            } else {
-                tracing::warn!(%call_id, %function, error = %chain(&error), "no instance");
-            }
-            Problem::of_scaling(&error, function)
-        })
+        Box::pin(caller::on_behalf_of(Some(call_id.as_str().into()), self.scaler.ready(function))).await.map_err(
+            |error| {
+                if error.fault() == Fault::Caller {
+                    // Anybody can ask for what does not exist, and must not fill the log by it.
+                    tracing::debug!(%call_id, %function, error = %chain(&error), "no such function");
+                } else {
+                    tracing::warn!(%call_id, %function, error = %chain(&error), "no instance");
+                }
+                Problem::of_scaling(&error, function)
+            },
+        )
     }
 
     /// Answers with a problem, and counts it.

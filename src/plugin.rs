@@ -47,3 +47,4 @@ pub use load::{Candidate, HostParts, LoadStep, Plugins};
 pub use manifest::Manifest;
 pub use refuse::{LoadError, Refusal};
 pub use registry::{CanaryVerdict, PluginProvider, PluginStatus, Retired, Retiring};
+pub use trap::history::{Frame, TrapReport};

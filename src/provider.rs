@@ -118,6 +118,9 @@ pub struct Limits {
     pub log_lines: u32,
     /// `log-line-bytes`: length of a logged line; longer ones are cut. Default 4 KiB, at most 64 KiB.
     pub log_line_bytes: usize,
+    /// `log-rate`: lines logged in a second, over all calls; more are counted and dropped. Default 200, at most
+    /// 100000.
+    pub log_rate: u32,
     /// `concurrency`: calls of the provider at once. Default 16, at most 1024.
     pub concurrency: NonZeroU32,
     /// `lease-timeout`: how long a call waits for its turn. Default 1 s, at most 60 s.
@@ -149,6 +152,7 @@ impl Default for Limits {
             header_bytes: 32 << 10,
             log_lines: 64,
             log_line_bytes: 4 << 10,
+            log_rate: 200,
             concurrency: const { NonZeroU32::new(16).unwrap() },
             lease_timeout: Duration::from_secs(1),
             instances: Reuse::default(),

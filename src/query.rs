@@ -5,6 +5,7 @@
 //! each function of the contract in `wit/`; a provider without one answers
 //! [`QueryError::not_exported`].
 
+pub mod caller;
 pub mod error;
 pub mod functions;
 

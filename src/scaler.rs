@@ -56,6 +56,7 @@ use tokio::time::Instant;
 use crate::metrics::Registry;
 use crate::name::{FunctionRef, Generation, ProviderName};
 use crate::provider::{Directory, Entry};
+use crate::query::caller;
 use episode::{Episode, Found, Joined};
 use home::Home;
 use homes::Homes;
@@ -224,7 +225,10 @@ impl Scaler {
             let (outcome, joined) = watch::channel(None);
             control.episode = Some(joined.clone());
             let (shared, tracked) = (Arc::clone(shared), Arc::clone(&tracked));
-            let _owned = self.tasks.spawn(async move { Episode::new(shared, tracked).run(outcome).await });
+            // Whoever begins it stands for all who join.
+            let episode = async move { Episode::new(shared, tracked).run(outcome).await };
+            let episode = caller::on_behalf_of(caller::current(), episode);
+            let _owned = self.tasks.spawn(episode);
             joined
         });
         drop(control);

@@ -150,27 +150,46 @@ pub(super) fn service_status(status: types::ServiceStatus) -> Checked<ServiceSta
     })
 }
 
-/// A function of one of `namespaces`: a watch speaks of no others.
-fn function_ref(function: &types::FunctionRef, namespaces: &[Namespace]) -> Checked<FunctionRef> {
-    let namespace: Namespace = name(&function.namespace, "namespace")?;
-    if !namespaces.contains(&namespace) {
-        return Err(BadOutput("namespace"));
+/// What of an answer was left out because it is about a namespace that is not the provider's.
+#[derive(Debug, Default)]
+pub(super) struct Foreign(pub(super) usize);
+
+impl Foreign {
+    /// Counts one entry.
+    fn left_out<T>(&mut self) -> Option<T> {
+        self.0 += 1;
+        None
     }
-    Ok(FunctionRef { name: name(&function.name, "name")?, namespace })
 }
 
-pub(super) fn change_set(set: guest::watch::ChangeSet, namespaces: &[Namespace]) -> Checked<ChangeSet> {
+/// A function of one of `namespaces`; one of another is left out.
+fn function_ref(
+    function: &types::FunctionRef,
+    namespaces: &[Namespace],
+    foreign: &mut Foreign,
+) -> Checked<Option<FunctionRef>> {
+    let namespace: Namespace = name(&function.namespace, "namespace")?;
+    if !namespaces.contains(&namespace) {
+        return Ok(foreign.left_out());
+    }
+    Ok(Some(FunctionRef { name: name(&function.name, "name")?, namespace }))
+}
+
+/// What a watch saw of `namespaces`: it speaks of no others.
+pub(super) fn change_set(
+    set: guest::watch::ChangeSet,
+    namespaces: &[Namespace],
+    foreign: &mut Foreign,
+) -> Checked<ChangeSet> {
     let guest::watch::ChangeSet { changed, removed, cursor, complete } = set;
-    Ok(ChangeSet {
-        changed: at_most(changed, CHANGES_MAX, "changed")?
-            .into_iter()
-            .map(|state| Ok((function_ref(&state.function, namespaces)?, service_status(state.status)?)))
-            .collect::<Checked<_>>()?,
-        removed: at_most(removed, CHANGES_MAX, "removed")?
-            .iter()
-            .map(|function| function_ref(function, namespaces))
-            .collect::<Checked<_>>()?,
-        cursor: text(cursor, CURSOR_MAX_BYTES, "cursor")?,
-        complete,
-    })
+    let mut kept = ChangeSet { cursor: text(cursor, CURSOR_MAX_BYTES, "cursor")?, complete, ..ChangeSet::default() };
+    for state in at_most(changed, CHANGES_MAX, "changed")? {
+        if let Some(function) = function_ref(&state.function, namespaces, foreign)? {
+            kept.changed.push((function, service_status(state.status)?));
+        }
+    }
+    for function in at_most(removed, CHANGES_MAX, "removed")? {
+        kept.removed.extend(function_ref(&function, namespaces, foreign)?);
+    }
+    Ok(kept)
 }

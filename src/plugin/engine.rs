@@ -174,7 +174,7 @@ fn settings() -> Config {
         .wasm_multi_memory(false)
         .wasm_relaxed_simd(false)
         .wasm_tail_call(false)
-        .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
+        .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable);
     config
 }
 

@@ -16,7 +16,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::bindings::host;
 use super::egress::Hooks;
-use super::guest_log::{GuestLog, LogStream};
+use super::guest_log::{GuestLog, LogStream, Stream};
 use super::instance::Stage;
 use super::limits::MemoryLimit;
 use super::load::Shared;
@@ -81,8 +81,8 @@ fn empty_wasi(log: &Arc<GuestLog>) -> WasiCtx {
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .max_random_size(RANDOM_MAX_BYTES)
-        .stdout(LogStream::new(Arc::clone(log), Level::INFO))
-        .stderr(LogStream::new(Arc::clone(log), Level::WARN));
+        .stdout(LogStream::new(Arc::clone(log), Stream::Output))
+        .stderr(LogStream::new(Arc::clone(log), Stream::Error));
     builder.build()
 }
 

@@ -103,7 +103,12 @@ impl Instance {
     ) -> Result<Box<Self>, NoInstance> {
         let shared = &plugin.shared;
         let cpu = Arc::new(CpuMeter::new(shared.engine.tick(), shared.limits.cpu_time));
-        let log = Arc::new(GuestLog::new(shared.name.clone(), &shared.limits, shared.metrics.log_dropped.clone()));
+        let log = Arc::new(GuestLog::new(
+            shared.name.clone(),
+            &shared.limits,
+            Arc::clone(&shared.log_rate),
+            shared.metrics.log_dropped.clone(),
+        ));
         let state = HostState::new(Arc::clone(shared), Arc::clone(&log), stage);
         let mut store = Store::new(shared.engine.wasmtime(), state);
         store.limiter(|state| &mut state.memory);

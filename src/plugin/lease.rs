@@ -7,7 +7,7 @@
 //! its memory, a call that was cancelled half-way included.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -19,9 +19,10 @@ use super::convert::{self, BadOutput, Checked};
 use super::instance::{Bounds, Instance, NoInstance, Returned, Stage};
 use super::load::Loaded;
 use super::metrics::{Outcome, Slot};
+use super::trap::history::TrapReport;
 use super::trap::{self, Diagnosis, Stop};
-use crate::name::Generation;
-use crate::query::{Cause, Interface, PluginFault, QueryError};
+use crate::name::{FunctionRef, Generation};
+use crate::query::{Cause, Interface, PluginFault, QueryError, caller};
 
 /// How a call is scheduled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +41,15 @@ pub(super) enum Turn {
 
 /// What is asked of an instance.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ask {
+pub(super) struct Ask<'a> {
     /// For the metrics.
     pub(super) slot: Slot,
     /// How it is scheduled.
     pub(super) turn: Turn,
     /// How long it may take, waiting for the platform included.
     pub(super) wall: Duration,
+    /// About which function, if it is about one.
+    pub(super) function: Option<&'a FunctionRef>,
 }
 
 /// The turns of a plugin's calls.
@@ -76,8 +79,16 @@ struct Account<'a> {
     plugin: &'a Loaded,
     generation: Generation,
     slot: Slot,
+    function: Option<&'a FunctionRef>,
     begun: Moment,
     is_over: bool,
+}
+
+/// What a call had used when it was stopped.
+#[derive(Clone, Copy, Default)]
+struct Used {
+    cpu: Duration,
+    memory: usize,
 }
 
 impl Account<'_> {
@@ -98,8 +109,8 @@ impl Account<'_> {
     }
 
     /// A call that did not return.
-    fn stopped(&mut self, stop: &Stop, memory_refused: bool) -> QueryError {
-        let Diagnosis { fault, message } = trap::diagnose(stop, memory_refused);
+    fn stopped(&mut self, stop: &Stop, memory_refused: bool, used: Used) -> QueryError {
+        let Diagnosis { fault, message, frames } = trap::diagnose(stop, memory_refused);
         let shared = &self.plugin.shared;
         let outcome = match &fault {
             PluginFault::Budget(budget) => {
@@ -111,7 +122,21 @@ impl Account<'_> {
             PluginFault::BadOutput(_) => Outcome::BadOutput,
             PluginFault::Trap => Outcome::Trap,
         };
-        self.ended(outcome, Moment::now());
+        let now = Moment::now();
+        self.ended(outcome, now);
+        if matches!(outcome, Outcome::Budget | Outcome::Trap) {
+            self.plugin.history.add(TrapReport {
+                at: SystemTime::now(),
+                interface: self.slot.map_or("service-query", Interface::as_str),
+                function: self.function.cloned(),
+                call_id: caller::current(),
+                message: message.clone(),
+                cpu: used.cpu,
+                wall: now.since(self.begun),
+                memory: used.memory,
+                frames,
+            });
+        }
         if let Some(pause) = self.plugin.quarantine.failed(&fault, Instant::now()) {
             shared.metrics.quarantined.set(1);
             let (provider, generation) = (&shared.name, self.generation.0);
@@ -133,7 +158,7 @@ impl Drop for Account<'_> {
 pub(super) struct Lease<'a> {
     account: Account<'a>,
     instance: Box<Instance>,
-    ask: Ask,
+    ask: Ask<'a>,
     _turn: Option<SemaphorePermit<'a>>,
     _long: Option<SemaphorePermit<'a>>,
 }
@@ -146,7 +171,7 @@ impl<'a> Lease<'a> {
     ///
     /// # Cancel safety
     /// Dropping the future gives the turn back.
-    pub(super) async fn take(plugin: &'a Loaded, generation: Generation, ask: Ask) -> Result<Self, QueryError> {
+    pub(super) async fn take(plugin: &'a Loaded, generation: Generation, ask: Ask<'a>) -> Result<Self, QueryError> {
         plugin.quarantine.pass(Instant::now).map_err(|rest| quarantined(plugin, ask.slot, rest))?;
         let (turn, long) = match ask.turn {
             Turn::Any | Turn::Write => (Some(plugin.turn(ask.slot, false).await?), None),
@@ -157,12 +182,14 @@ impl<'a> Lease<'a> {
             Turn::Watch => (None, None),
         };
         let begun = Moment::now();
-        let mut account = Account { plugin, generation, slot: ask.slot, begun, is_over: false };
+        let mut account = Account { plugin, generation, slot: ask.slot, function: ask.function, begun, is_over: false };
         let instance = match plugin.idle(ask.turn).take(&plugin.shared, begun) {
             Some(instance) => instance,
             None => match Instance::make(plugin, Stage::Published, begun, ask.wall).await {
                 Ok(instance) => instance,
-                Err(NoInstance { stop, memory_refused }) => return Err(account.stopped(&stop, memory_refused)),
+                Err(NoInstance { stop, memory_refused }) => {
+                    return Err(account.stopped(&stop, memory_refused, Used::default()));
+                }
             },
         };
         instance.log.rearm(generation);
@@ -187,13 +214,14 @@ impl<'a> Lease<'a> {
         let state = instance.store.data();
         plugin.shared.metrics.cpu.inc_by(instance.cpu.used().as_secs_f64());
         plugin.shared.metrics.memory(state.memory.used());
+        let used = Used { cpu: instance.cpu.used(), memory: state.memory.used() };
         let (returned, now) = match returned {
             Ok(returned) => returned,
-            Err(stop) => return Err(account.stopped(&stop, state.memory.was_refused())),
+            Err(stop) => return Err(account.stopped(&stop, state.memory.was_refused(), used)),
         };
         // The guest may have turned a refused request into an answer; the operator must see why.
         if let Some(budget) = state.hooks.exceeded() {
-            return Err(account.stopped(&Stop::Ended(Exceeded(budget).into()), false));
+            return Err(account.stopped(&Stop::Ended(Exceeded(budget).into()), false, used));
         }
         let answer = match returned {
             Ok(value) => convert(value).map(Ok),

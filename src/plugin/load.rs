@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -18,8 +18,10 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use super::cache::{self, Cache};
 use super::clock::Moment;
 use super::compile::{Code, CompileLimits, Compiler};
+use super::convert::Foreign;
 use super::engine::{Engine, EngineConfig, EngineError};
 use super::fetch;
+use super::guest_log::LogRate;
 use super::imports::{self, HostState};
 use super::instance::{Idle, Instance, NoInstance, Stage};
 use super::interfaces::{Exports, full_name};
@@ -29,12 +31,14 @@ use super::metrics::{Metrics, ProviderMetrics};
 use super::quarantine::Quarantine;
 use super::refuse::{LoadError, Refusal};
 use super::trap;
+use super::trap::history::History;
 use crate::host::egress::Egress;
 use crate::host::processes::Processes;
 use crate::host::state::ProviderState;
 use crate::metrics::Registry;
 use crate::name::{Digest, Namespace, ProviderName};
 use crate::provider::{ComponentSource, Limits, ProviderConfig};
+use crate::query::{Cause, QueryError};
 use crate::trust::signature::{SignatureError, Signer};
 
 /// What of the machine a plugin gets: the parts that its imports are carried out by.
@@ -62,6 +66,36 @@ pub(super) struct Shared {
     pub(super) document: String,
     pub(super) parts: HostParts,
     pub(super) metrics: ProviderMetrics,
+    pub(super) log_rate: Arc<LogRate>,
+    told_of_foreign: AtomicBool,
+}
+
+impl Shared {
+    /// Whether a namespace is this provider's to answer for. Who claims what the default provider may
+    /// serve too, the directory knows.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(super) fn confine(&self, namespace: &impl AsRef<str>) -> Result<(), QueryError> {
+        let namespace = namespace.as_ref();
+        if self.is_default || self.namespaces.iter().any(|own| own.as_str() == namespace) {
+            return Ok(());
+        }
+        let message = format!("namespace {namespace:?} is none of its own; claim it in [provider.{}]", self.name);
+        Err(QueryError::new(Cause::NoProvider, message))
+    }
+
+    /// Counts entries of an answer that were left out, and says so once.
+    pub(super) fn left_out(&self, foreign: &Foreign) {
+        if foreign.0 == 0 {
+            return;
+        }
+        self.metrics.foreign.inc_by(foreign.0 as u64);
+        if !self.told_of_foreign.swap(true, Ordering::Relaxed) {
+            let (provider, entries) = (&self.name, foreign.0);
+            tracing::warn!(%provider, entries, "the plugin answered for namespaces that are not its own: left out, and counted from now on");
+        }
+    }
 }
 
 /// A plugin that was loaded, with its grants and limits. Immutable but for its instances.
@@ -75,6 +109,7 @@ pub(super) struct Loaded {
     pub(super) loaded_at: SystemTime,
     pub(super) turns: Turns,
     pub(super) quarantine: Quarantine,
+    pub(super) history: History,
     /// Where its requests go: what tells one platform from another.
     pub(super) platform: BTreeSet<String>,
     idle: Idle,
@@ -270,6 +305,8 @@ impl Plugins {
             document: config.config.to_string(),
             parts,
             metrics: self.metrics.provider(provider),
+            log_rate: Arc::new(LogRate::new(&config.limits)),
+            told_of_foreign: AtomicBool::new(false),
         });
         let limits = &shared.limits;
         let plugin = Loaded {
@@ -282,6 +319,7 @@ impl Plugins {
             signer,
             loaded_at: SystemTime::now(),
             quarantine: Quarantine::default(),
+            history: History::default(),
             platform: config.grants.values().map(|grant| grant.connect.to_string()).collect(),
             idle: Idle::default(),
             idle_watch: Idle::default(),

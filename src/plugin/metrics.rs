@@ -69,6 +69,7 @@ pub(super) struct Metrics {
     instances: IntGaugeVec,
     generation: IntGaugeVec,
     log_dropped: IntCounterVec,
+    foreign: IntCounterVec,
     quarantined: IntGaugeVec,
     loads: IntCounterVec,
 }
@@ -118,6 +119,11 @@ impl Metrics {
                 "Lines that plugins logged beyond their bound.",
                 &["provider"],
             ),
+            foreign: registry.counters(
+                "wicketgate_plugin_foreign_entries_total",
+                "Entries that plugins answered for namespaces which are not their own, and that were left out.",
+                &["provider"],
+            ),
             quarantined: registry.gauges(
                 "wicketgate_plugin_quarantined",
                 "1 while the provider's plugin is stopped because it kept failing.",
@@ -145,6 +151,7 @@ impl Metrics {
             instances: self.instances.with_label_values(&label),
             generation: self.generation.with_label_values(&label),
             log_dropped: self.log_dropped.with_label_values(&label),
+            foreign: self.foreign.with_label_values(&label),
             quarantined: self.quarantined.with_label_values(&label),
             lease_wait: self.lease_wait.with_label_values(&label),
             calls: Default::default(),
@@ -167,6 +174,7 @@ pub(super) struct ProviderMetrics {
     pub(super) instances: IntGauge,
     pub(super) generation: IntGauge,
     pub(super) log_dropped: IntCounter,
+    pub(super) foreign: IntCounter,
     pub(super) quarantined: IntGauge,
     pub(super) lease_wait: Histogram,
     memory: IntGauge,

@@ -31,6 +31,8 @@ pub(super) struct Quarantine {
 struct Pause {
     until: Instant,
     length: Duration,
+    /// Whether a probe is under way: only its failure makes the pause longer.
+    is_probed: bool,
 }
 
 impl Quarantine {
@@ -50,6 +52,7 @@ impl Quarantine {
         }
         // This call is the probe; the others wait for what it finds.
         current.until = now + current.length;
+        current.is_probed = true;
         Ok(())
     }
 
@@ -77,8 +80,13 @@ impl Quarantine {
             return None;
         }
         let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
-        let length = pause.map_or(PAUSE_MIN, |before| (before.length * 2).min(PAUSE_MAX));
-        *pause = Some(Pause { until: now + length, length });
+        let length = match *pause {
+            None => PAUSE_MIN,
+            Some(before) if before.is_probed => (before.length * 2).min(PAUSE_MAX),
+            // It had begun before the pause did.
+            Some(_) => return None,
+        };
+        *pause = Some(Pause { until: now + length, length, is_probed: false });
         Some(length)
     }
 }
@@ -116,6 +124,30 @@ mod tests {
         assert_eq!(quarantine.pass(|| later), Ok(()));
         assert!(quarantine.succeeded());
         assert_eq!(quarantine.pass(|| later), Ok(()));
+    }
+
+    #[test]
+    fn calls_that_were_under_way_do_not_make_the_pause_longer() {
+        let quarantine = Quarantine::default();
+        let now = Instant::now();
+        let pauses: Vec<_> = (0..20).filter_map(|_| quarantine.failed(&PluginFault::Trap, now)).collect();
+        assert_eq!(pauses, [PAUSE_MIN]);
+        assert_eq!(quarantine.pass(|| now), Err(PAUSE_MIN));
+    }
+
+    #[test]
+    fn the_pause_grows_to_its_bound() {
+        let quarantine = Quarantine::default();
+        let mut now = Instant::now();
+        let mut pauses = Vec::new();
+        for _ in 0..STRIKES + 10 {
+            if let Some(pause) = quarantine.failed(&PluginFault::Trap, now) {
+                pauses.push(pause.as_secs());
+                now += pause;
+                assert_eq!(quarantine.pass(|| now), Ok(()), "the probe");
+            }
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use arc_swap::ArcSwapOption;
 use super::load::{Candidate, Loaded};
 use super::manifest::Manifest;
 use super::record::Recorder;
+use super::trap::history::TrapReport;
 use crate::name::{Digest, FunctionRef, Generation, ProviderName};
 use crate::provider::ProviderConfig;
 use crate::query::{Cause, QueryError};
@@ -67,6 +68,8 @@ pub struct PluginStatus {
     pub loaded_at: SystemTime,
     /// Whether it is stopped for a while because it kept failing.
     pub is_quarantined: bool,
+    /// The last calls that ended in a trap or a broken budget, the latest first. At most 8.
+    pub traps: Vec<TrapReport>,
 }
 
 /// A provider that is carried out by plugins, one generation after the other.
@@ -204,6 +207,7 @@ impl PluginProvider {
             signer: plugin.signer.as_ref().map(ToString::to_string),
             loaded_at: plugin.loaded_at,
             is_quarantined: plugin.quarantine.is_active(),
+            traps: plugin.history.all(),
         })
     }
 

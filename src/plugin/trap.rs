@@ -1,13 +1,16 @@
 //! Why a guest's run ended: the engine's error as a typed fault, in a sentence that says what to
 //! change.
 
+pub(super) mod history;
+
 use std::fmt::Write as _;
 
 use wasmtime::component::ResourceTableError;
-use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use super::budget::Exceeded;
 use crate::query::{Budget, PluginFault};
+use history::Frame;
 
 /// Frames of a trap's backtrace that are shown.
 const FRAMES_MAX: usize = 5;
@@ -35,10 +38,26 @@ pub(super) enum Stop {
 pub(super) struct Diagnosis {
     pub(super) fault: PluginFault,
     pub(super) message: String,
+    /// Where the guest was, the innermost frame first.
+    pub(super) frames: Vec<Frame>,
 }
 
 /// `memory_refused`: the guest had asked for more memory than it may have.
 pub(super) fn diagnose(stop: &Stop, memory_refused: bool) -> Diagnosis {
+    let mut diagnosis = classify(stop, memory_refused);
+    if let Stop::Ended(error) = stop {
+        diagnosis.frames = history::frames(error);
+    }
+    if diagnosis.fault == PluginFault::Trap {
+        for (index, frame) in diagnosis.frames.iter().take(FRAMES_MAX).enumerate() {
+            // Writing to a text cannot fail.
+            let _ = write!(diagnosis.message, "{}{frame}", if index == 0 { ", in " } else { " < " });
+        }
+    }
+    diagnosis
+}
+
+fn classify(stop: &Stop, memory_refused: bool) -> Diagnosis {
     let error = match stop {
         Stop::Wall => return exceeded(Budget::Wall),
         Stop::Ended(error) => error,
@@ -49,7 +68,8 @@ pub(super) fn diagnose(stop: &Stop, memory_refused: bool) -> Diagnosis {
     if error.is::<PoolConcurrencyLimitError>() {
         return Diagnosis {
             fault: PluginFault::Busy,
-            message: "the engine has no free instance; raise `plugins.instances`".into(),
+            message: "the engine has no free instance; raise `engine.instances`".into(),
+            frames: Vec::new(),
         };
     }
     let text = format!("{error:#}");
@@ -63,18 +83,11 @@ pub(super) fn diagnose(stop: &Stop, memory_refused: bool) -> Diagnosis {
     if memory_refused {
         return exceeded(Budget::Memory);
     }
-    let mut message = match error.downcast_ref::<Trap>() {
+    let message = match error.downcast_ref::<Trap>() {
         Some(trap) => format!("the plugin trapped: {trap}"),
-        None => format!("the plugin failed: {}", error.root_cause()),
+        None => format!("the plugin failed: {}", shown(&error.root_cause().to_string())),
     };
-    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
-        let names = backtrace.frames().iter().filter_map(|frame| frame.func_name()).take(FRAMES_MAX);
-        for (index, name) in names.enumerate() {
-            // Writing to a text cannot fail.
-            let _ = write!(message, "{}{name}", if index == 0 { ", in " } else { " < " });
-        }
-    }
-    Diagnosis { fault: PluginFault::Trap, message }
+    Diagnosis { fault: PluginFault::Trap, message, frames: Vec::new() }
 }
 
 /// A broken budget, and the setting that raises it.
@@ -90,7 +103,7 @@ pub(super) fn exceeded(budget: Budget) -> Diagnosis {
         Budget::ResponseBytes => "read more bytes of responses than a call may",
     };
     let message = format!("the plugin {what}; raise `limits.{}` if it should", budget.setting());
-    Diagnosis { fault: PluginFault::Budget(budget), message }
+    Diagnosis { fault: PluginFault::Budget(budget), message, frames: Vec::new() }
 }
 
 /// Text that a guest chose, or was about: short, and without control characters.

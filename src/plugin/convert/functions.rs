@@ -2,10 +2,10 @@
 
 use super::super::bindings::guest::functions as wit;
 use super::{
-    BadOutput, Checked, KEY_MAX_BYTES, PAIRS_MAX, TEXT_MAX_BYTES, at_most, check_name, cursor, optional_pairs,
+    BadOutput, Checked, Foreign, KEY_MAX_BYTES, PAIRS_MAX, TEXT_MAX_BYTES, at_most, check_name, cursor, optional_pairs,
     optional_text, pairs, text, to_pairs,
 };
-use crate::name::{FunctionName, Namespace};
+use crate::name::{FunctionName, FunctionRef, Namespace};
 use crate::query::functions::{FunctionDeployment, FunctionPage, FunctionResources, FunctionStatus, FunctionUsage};
 
 pub(crate) fn deployment_to_guest(deployment: &FunctionDeployment) -> wit::FunctionDeployment {
@@ -131,13 +131,28 @@ pub(crate) fn function_status(status: wit::FunctionStatus, asked: &Namespace) ->
     })
 }
 
-pub(crate) fn function_page(page: wit::FunctionPage, asked: &Namespace, limit: u32) -> Checked<FunctionPage> {
+pub(crate) fn function_page(
+    page: wit::FunctionPage,
+    asked: &Namespace,
+    limit: u32,
+    foreign: &mut Foreign,
+) -> Checked<FunctionPage> {
     let wit::FunctionPage { functions, next } = page;
-    Ok(FunctionPage {
-        functions: at_most(functions, limit as usize, "functions")?
-            .into_iter()
-            .map(|status| function_status(status, asked))
-            .collect::<Checked<_>>()?,
-        next: cursor(next)?,
-    })
+    let mut kept = Vec::new();
+    for status in at_most(functions, limit as usize, "functions")? {
+        if status.deployment.namespace == asked.as_str() {
+            kept.push(function_status(status, asked)?);
+        } else {
+            let _none: Option<()> = foreign.left_out();
+        }
+    }
+    Ok(FunctionPage { functions: kept, next: cursor(next)? })
+}
+
+/// The one function that was asked about.
+pub(crate) fn function_asked(status: wit::FunctionStatus, asked: &FunctionRef) -> Checked<FunctionStatus> {
+    if status.deployment.service != asked.name.as_str() {
+        return Err(BadOutput("service"));
+    }
+    function_status(status, &asked.namespace)
 }

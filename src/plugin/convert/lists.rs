@@ -1,7 +1,7 @@
 //! Namespaces, secrets, logs, and what platform answers.
 
 use super::super::bindings::guest::{about, logs, namespaces, secrets};
-use super::{BadOutput, Checked, KEY_MAX_BYTES, at_most, check_name, cursor, optional_pairs, text, to_pairs};
+use super::{BadOutput, Checked, Foreign, KEY_MAX_BYTES, at_most, check_name, cursor, optional_pairs, text, to_pairs};
 use crate::name::{FunctionName, Namespace};
 use crate::query::functions::{LogBatch, LogMessage, LogRequest, NamePage, NamespaceEntry, Platform, Secret};
 use crate::query::{ErrorKind, QueryError};
@@ -30,9 +30,12 @@ pub(crate) fn secret_page(page: secrets::SecretPage, limit: u32) -> Checked<Name
     Ok(NamePage { names, next: cursor(next)? })
 }
 
-pub(crate) fn namespace_entry(entry: namespaces::NamespaceEntry) -> Checked<NamespaceEntry> {
+/// The one namespace that was asked about.
+pub(crate) fn namespace_entry(entry: namespaces::NamespaceEntry, asked: &Namespace) -> Checked<NamespaceEntry> {
     let namespaces::NamespaceEntry { name: called, labels, annotations } = entry;
-    check_name::<Namespace>(&called, "name")?;
+    if called != asked.as_str() {
+        return Err(BadOutput("name"));
+    }
     Ok(NamespaceEntry {
         name: called,
         annotations: optional_pairs(annotations, "annotations")?,
@@ -83,15 +86,18 @@ fn log_message(message: logs::LogMessage) -> Checked<LogMessage> {
     })
 }
 
-pub(crate) fn log_batch(batch: logs::LogBatch, limit: u32) -> Checked<LogBatch> {
+/// Lines of functions of the namespace that was asked about; one that names none is taken for its.
+pub(crate) fn log_batch(batch: logs::LogBatch, asked: &str, limit: u32, foreign: &mut Foreign) -> Checked<LogBatch> {
     let logs::LogBatch { messages, next } = batch;
-    Ok(LogBatch {
-        messages: at_most(messages, limit as usize, "messages")?
-            .into_iter()
-            .map(log_message)
-            .collect::<Checked<_>>()?,
-        next: cursor(next)?,
-    })
+    let mut kept = Vec::new();
+    for message in at_most(messages, limit as usize, "messages")? {
+        if message.namespace == asked || message.namespace.is_empty() {
+            kept.push(log_message(message)?);
+        } else {
+            let _none: Option<()> = foreign.left_out();
+        }
+    }
+    Ok(LogBatch { messages: kept, next: cursor(next)? })
 }
 
 pub(crate) fn platform(platform: about::Platform) -> Checked<Platform> {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::bindings::{guest, host as wit, types};
 use super::endpoints::endpoints;
-use super::functions::{deployment_to_guest, function_page, function_status};
+use super::functions::{deployment_to_guest, function_asked, function_page, function_status};
 use super::host as to_guest;
 use super::lists;
 use super::*;
@@ -134,12 +134,14 @@ fn a_watch_speaks_of_the_namespaces_that_it_was_asked_about() {
         cursor: "c".into(),
         complete: true,
     };
-    let good = change_set(set(function("a", "dev")), &[dev()]).unwrap();
+    let good = change_set(set(function("a", "dev")), &[dev()], &mut Foreign::default()).unwrap();
     assert_eq!((good.changed.len(), good.removed.len(), good.complete), (1, 1, true));
-    assert_eq!(change_set(set(function("a", "other")), &[dev()]), Err(BadOutput("namespace")));
-    assert_eq!(change_set(set(function("a/b", "dev")), &[dev()]), Err(BadOutput("name")));
+    let mut foreign = Foreign::default();
+    let lies = change_set(set(function("a", "other")), &[dev()], &mut foreign).unwrap();
+    assert_eq!((lies.changed.len(), lies.removed.len(), foreign.0), (0, 0, 2), "another's functions are left out");
+    assert_eq!(change_set(set(function("a/b", "dev")), &[dev()], &mut foreign), Err(BadOutput("name")));
     let long = guest::watch::ChangeSet { cursor: "c".repeat(4097), ..set(function("a", "dev")) };
-    assert_eq!(change_set(long, &[dev()]), Err(BadOutput("cursor")));
+    assert_eq!(change_set(long, &[dev()], &mut foreign), Err(BadOutput("cursor")));
 }
 
 fn endpoint(target: guest::endpoints::Target) -> guest::endpoints::Endpoint {
@@ -253,8 +255,15 @@ fn functions_are_those_that_were_asked_for() {
     infinite.invocation_count = Some(f64::INFINITY);
     assert_eq!(function_status(infinite, &dev()), Err(BadOutput("invocation-count")));
     let page = |count| guest::functions::FunctionPage { functions: vec![held(&deployment()); count], next: None };
-    assert_eq!(function_page(page(3), &dev(), 3).unwrap().functions.len(), 3);
-    assert_eq!(function_page(page(4), &dev(), 3), Err(BadOutput("functions")));
+    assert_eq!(function_page(page(3), &dev(), 3, &mut Foreign::default()).unwrap().functions.len(), 3);
+    assert_eq!(function_page(page(4), &dev(), 3, &mut Foreign::default()), Err(BadOutput("functions")));
+    let (mut mixed, mut foreign) = (page(2), Foreign::default());
+    mixed.functions.push(held(&other));
+    assert_eq!(function_page(mixed, &dev(), 3, &mut foreign).unwrap().functions.len(), 2);
+    assert_eq!(foreign.0, 1, "another namespace's function is left out");
+    let asked = |name: &str| FunctionRef { name: name.parse().unwrap(), namespace: dev() };
+    assert!(function_asked(held(&deployment()), &asked(&deployment().service)).is_ok());
+    assert_eq!(function_asked(held(&deployment()), &asked("else")), Err(BadOutput("service")));
 }
 
 #[test]
@@ -271,7 +280,9 @@ fn lists_are_no_longer_than_asked_and_hold_names() {
     assert_eq!(lists::secret_page(secrets(""), 1), Err(BadOutput("names")));
     let entry =
         NamespaceEntry { name: "dev".into(), labels: Some(Pairs::from([("a".into(), "b".into())])), annotations: None };
-    assert_eq!(lists::namespace_entry(lists::namespace_entry_to_guest(&entry)).unwrap(), entry);
+    assert_eq!(lists::namespace_entry(lists::namespace_entry_to_guest(&entry), &dev()).unwrap(), entry);
+    let other = lists::namespace_entry(lists::namespace_entry_to_guest(&entry), &"other".parse().unwrap());
+    assert_eq!(other, Err(BadOutput("name")));
 }
 
 #[test]
@@ -306,9 +317,9 @@ fn lines_and_platforms_have_bounds() {
         }],
         next: None,
     };
-    assert_eq!(lists::log_batch(batch(64 << 10), 1).unwrap().messages.len(), 1);
-    assert_eq!(lists::log_batch(batch((64 << 10) + 1), 1), Err(BadOutput("text")));
-    assert_eq!(lists::log_batch(batch(1), 0), Err(BadOutput("messages")));
+    assert_eq!(lists::log_batch(batch(64 << 10), "dev", 1, &mut Foreign::default()).unwrap().messages.len(), 1);
+    assert_eq!(lists::log_batch(batch((64 << 10) + 1), "dev", 1, &mut Foreign::default()), Err(BadOutput("text")));
+    assert_eq!(lists::log_batch(batch(1), "dev", 0, &mut Foreign::default()), Err(BadOutput("messages")));
     let platform = |release: &str| guest::about::Platform {
         name: "acme".into(),
         orchestration: "o".into(),

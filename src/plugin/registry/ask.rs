@@ -13,18 +13,30 @@ macro_rules! serving {
     };
 }
 
+/// The function that a question is about, if it is about one.
+macro_rules! about {
+    () => {
+        None
+    };
+    ($function:expr) => {
+        Some($function)
+    };
+}
+
 /// One call: the generation that serves, a lease, the guest's function, and the answer checked.
 macro_rules! ask {
-    ($self:ident $(for $function:expr)?, $field:ident, $slot:expr, $turn:expr, $wall:expr,
+    ($self:ident $(for $function:ident)? $(in $namespace:ident)?, $field:ident, $slot:expr, $turn:expr, $wall:expr,
      |$guest:ident, $store:ident| $call:expr, |$active:ident, $answer:ident| $convert:expr $(,)?) => {{
         let $active = serving!($self $($function)?)?;
         let begun = Moment::now();
         let plugin = &*$active.plugin;
         let call = async {
+            $(plugin.shared.confine(&$function.namespace)?;)?
+            $(plugin.shared.confine(&$namespace)?;)?
             if plugin.exports.$field.is_none() {
                 return Err(missing($slot));
             }
-            let ask = Ask { slot: $slot, turn: $turn, wall: ($wall)(&plugin.shared.limits) };
+            let ask = Ask { slot: $slot, turn: $turn, wall: ($wall)(&plugin.shared.limits), function: about!($($function)?) };
             let mut lease = Lease::take(plugin, $active.number, ask).await?;
             let (Instance { store, guests, instance, .. }, bounds) = lease.parts();
             let returned = bounds

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::clock::Moment;
 use super::super::convert::endpoints::endpoints;
-use super::super::convert::{change_set, functions as convert, lists, service_status};
+use super::super::convert::{Checked, Foreign, change_set, functions as convert, lists, service_status};
 use super::super::instance::Instance;
 use super::super::lease::{Ask, Lease, Turn};
 use super::super::load::Shared;
@@ -19,6 +19,14 @@ use crate::query::{
     Answer, Cause, ChangeSet, Endpoint, ErrorKind, Interface, Provider, QueryError, ServiceQuery, ServiceStatus,
     Target, Via,
 };
+
+/// Converts an answer, and counts what was left out of it.
+fn leaving_out<T>(shared: &Shared, convert: impl FnOnce(&mut Foreign) -> Checked<T>) -> Checked<T> {
+    let mut foreign = Foreign::default();
+    let converted = convert(&mut foreign);
+    shared.left_out(&foreign);
+    converted
+}
 
 /// The interface that a plugin lacks.
 fn missing(slot: Slot) -> QueryError {
@@ -56,6 +64,9 @@ impl PluginProvider {
         timeout: Duration,
     ) -> Result<ChangeSet, QueryError> {
         let (wait, wall) = self.long_poll(timeout);
+        if let Ok(active) = self.active() {
+            namespaces.iter().try_for_each(|namespace| active.plugin.shared.confine(namespace))?;
+        }
         let names: Vec<String> = namespaces.iter().map(|namespace| namespace.as_str().to_owned()).collect();
         ask!(
             self,
@@ -64,12 +75,14 @@ impl PluginProvider {
             Turn::Watch,
             |_: &Limits| wall,
             |guest, store| guest.call_changes(store, &names, cursor, milliseconds(wait)),
-            |active, set| change_set(set, namespaces).map(|mut set| {
-                for (_, status) in &mut set.changed {
-                    status.generation = active.number;
+            |active, set| leaving_out(&active.plugin.shared, |foreign| change_set(set, namespaces, foreign)).map(
+                |mut set| {
+                    for (_, status) in &mut set.changed {
+                        status.generation = active.number;
+                    }
+                    set
                 }
-                set
-            }),
+            ),
         )
     }
 }
@@ -196,13 +209,15 @@ impl Provider for PluginProvider {
     fn list<'a>(&'a self, namespace: &'a Namespace, cursor: Option<&'a str>, limit: u32) -> Answer<'a, FunctionPage> {
         Box::pin(async move {
             ask!(
-                self,
+                self in namespace,
                 functions,
                 Some(Interface::Functions),
                 Turn::Any,
                 call_timeout,
                 |guest, store| guest.call_list(store, namespace.as_str(), cursor, limit),
-                |active, page| convert::function_page(page, namespace, limit),
+                |active, page| leaving_out(&active.plugin.shared, |foreign| {
+                    convert::function_page(page, namespace, limit, foreign)
+                }),
             )
         })
     }
@@ -217,7 +232,7 @@ impl Provider for PluginProvider {
                 Turn::Any,
                 call_timeout,
                 |guest, store| guest.call_get(store, name, namespace, usage),
-                |active, status| convert::function_status(status, &function.namespace),
+                |active, status| convert::function_asked(status, function),
             );
             answer.map_err(|error| error.about(function))
         })
@@ -225,9 +240,10 @@ impl Provider for PluginProvider {
 
     fn deploy<'a>(&'a self, deployment: &'a FunctionDeployment) -> Answer<'a, ()> {
         Box::pin(async move {
+            let namespace = &deployment.namespace;
             let deployment = convert::deployment_to_guest(deployment);
             ask!(
-                self,
+                self in namespace,
                 functions,
                 Some(Interface::Functions),
                 Turn::Long,
@@ -240,9 +256,10 @@ impl Provider for PluginProvider {
 
     fn update<'a>(&'a self, deployment: &'a FunctionDeployment) -> Answer<'a, ()> {
         Box::pin(async move {
+            let namespace = &deployment.namespace;
             let deployment = convert::deployment_to_guest(deployment);
             ask!(
-                self,
+                self in namespace,
                 functions,
                 Some(Interface::Functions),
                 Turn::Long,
@@ -293,22 +310,23 @@ impl Provider for PluginProvider {
     fn get_namespace<'a>(&'a self, name: &'a Namespace) -> Answer<'a, NamespaceEntry> {
         Box::pin(async move {
             ask!(
-                self,
+                self in name,
                 namespaces,
                 Some(Interface::Namespaces),
                 Turn::Any,
                 call_timeout,
                 |guest, store| guest.call_get(store, name.as_str()),
-                |active, entry| lists::namespace_entry(entry),
+                |active, entry| lists::namespace_entry(entry, name),
             )
         })
     }
 
     fn create_namespace<'a>(&'a self, entry: &'a NamespaceEntry) -> Answer<'a, ()> {
         Box::pin(async move {
+            let namespace = &entry.name;
             let entry = lists::namespace_entry_to_guest(entry);
             ask!(
-                self,
+                self in namespace,
                 namespaces,
                 Some(Interface::Namespaces),
                 Turn::Long,
@@ -321,9 +339,10 @@ impl Provider for PluginProvider {
 
     fn update_namespace<'a>(&'a self, entry: &'a NamespaceEntry) -> Answer<'a, ()> {
         Box::pin(async move {
+            let namespace = &entry.name;
             let entry = lists::namespace_entry_to_guest(entry);
             ask!(
-                self,
+                self in namespace,
                 namespaces,
                 Some(Interface::Namespaces),
                 Turn::Long,
@@ -337,7 +356,7 @@ impl Provider for PluginProvider {
     fn delete_namespace<'a>(&'a self, name: &'a Namespace) -> Answer<'a, ()> {
         Box::pin(async move {
             ask!(
-                self,
+                self in name,
                 namespaces,
                 Some(Interface::Namespaces),
                 Turn::Long,
@@ -356,7 +375,7 @@ impl Provider for PluginProvider {
     ) -> Answer<'a, NamePage> {
         Box::pin(async move {
             ask!(
-                self,
+                self in namespace,
                 secrets,
                 Some(Interface::Secrets),
                 Turn::Any,
@@ -369,9 +388,10 @@ impl Provider for PluginProvider {
 
     fn create_secret<'a>(&'a self, secret: &'a Secret) -> Answer<'a, ()> {
         Box::pin(async move {
+            let namespace = &secret.namespace;
             let secret = lists::secret_to_guest(secret)?;
             ask!(
-                self,
+                self in namespace,
                 secrets,
                 Some(Interface::Secrets),
                 Turn::Write,
@@ -384,9 +404,10 @@ impl Provider for PluginProvider {
 
     fn update_secret<'a>(&'a self, secret: &'a Secret) -> Answer<'a, ()> {
         Box::pin(async move {
+            let namespace = &secret.namespace;
             let secret = lists::secret_to_guest(secret)?;
             ask!(
-                self,
+                self in namespace,
                 secrets,
                 Some(Interface::Secrets),
                 Turn::Write,
@@ -400,7 +421,7 @@ impl Provider for PluginProvider {
     fn delete_secret<'a>(&'a self, name: &'a str, namespace: &'a Namespace) -> Answer<'a, ()> {
         Box::pin(async move {
             ask!(
-                self,
+                self in namespace,
                 secrets,
                 Some(Interface::Secrets),
                 Turn::Write,
@@ -419,16 +440,19 @@ impl Provider for PluginProvider {
         timeout: Duration,
     ) -> Answer<'a, LogBatch> {
         Box::pin(async move {
+            let namespace = request.namespace.clone();
             let (wait, wall) = self.long_poll(timeout);
             let request = lists::log_request_to_guest(request);
             ask!(
-                self,
+                self in namespace,
                 logs,
                 Some(Interface::Logs),
                 Turn::Poll,
                 |_: &Limits| wall,
                 |guest, store| guest.call_query(store, &request, cursor, limit, milliseconds(wait)),
-                |active, batch| lists::log_batch(batch, limit),
+                |active, batch| leaving_out(&active.plugin.shared, |foreign| {
+                    lists::log_batch(batch, &namespace, limit, foreign)
+                }),
             )
         })
     }
