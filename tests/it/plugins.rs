@@ -45,6 +45,11 @@ fn a_plugin_that_misbehaves_is_a_502_and_leaves_the_others_alone() {
         "bad-utf8",
         "long-key",
         "many-labels",
+        // Its reading takes more handles than it may; `handles` is about writing, which no cold start of
+        // it comes to.
+        "hoards",
+        "loop-in-realloc",
+        "trap-in-post-return",
     ];
     let platform = Platform::start();
     let gateway = with(&platform, &names);
@@ -62,6 +67,28 @@ fn a_plugin_that_misbehaves_is_a_502_and_leaves_the_others_alone() {
         assert!(log.contains(&format!("figlet.{name}")), "{name} is not in the log");
     }
     assert!(log.contains("cpu-time"), "the setting that raises the budget is named");
+}
+
+#[test]
+fn a_plugin_that_traps_is_asked_twice_and_no_more() {
+    let platform = Platform::start();
+    let gateway = with(&platform, &["trap"]);
+    assert_eq!(gateway.get("/function/figlet.trap").status, 502);
+    let trapped = r#"wicketgate_plugin_calls_total{interface="service-query",outcome="trap",provider="trap"}"#;
+    assert!((gateway.metric(trapped) - 2.0).abs() < 0.5, "the caller need not wait for more");
+}
+
+#[test]
+fn an_instance_that_never_becomes_available_is_no_fault_of_the_plugin() {
+    let platform = Platform::start();
+    let port = platform.address().rsplit_once(':').unwrap().1.to_owned();
+    let config = format!(
+        "[scaling]\nscale-timeout = \"1s\"\n[provider.slow]\ncomponent = \"handles.wasm\"\nnamespaces = [\"slow\"]\n\
+         [provider.slow.endpoints]\nallow = [\"127.0.0.0/8\"]\ntemplate = \"http://{{name}}:{port}\"\n"
+    );
+    let gateway = GatewayBuilder::new(&config).file("handles.wasm", fixtures::component("handles")).start();
+    // It answers each question, and says each time that its one instance is not available.
+    assert_eq!(gateway.get("/function/figlet.slow").code(504), "scale_timeout");
 }
 
 #[test]

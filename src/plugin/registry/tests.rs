@@ -1,6 +1,9 @@
 //! Good and hostile guests (`tests/fixtures/*.wat`) against the whole host, without a platform.
 
 mod guests;
+mod hostile;
+mod lies;
+mod ways_out;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -17,25 +17,27 @@ use crate::query::Target;
 use crate::query::functions::{FunctionDeployment, LogRequest, NamespaceEntry, Secret};
 
 /// What a request was: method, path with query, `Authorization`, body.
-type Seen = (String, String, String, String);
+pub(super) type Seen = (String, String, String, String);
 
 /// A platform that answers by script and remembers what it was asked.
 #[derive(Clone, Default)]
-struct Platform(Arc<Mutex<Vec<Seen>>>);
+pub(super) struct Platform(Arc<Mutex<Vec<Seen>>>, Arc<Mutex<Vec<String>>>);
 
 impl Platform {
     /// Serves on a free port of loopback until the runtime ends.
-    async fn serve(&self, script: fn(&str, &str) -> (u16, &'static str)) -> String {
+    pub(super) async fn serve(&self, script: fn(&str, &str) -> (u16, &'static str)) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::clone(&self.0);
+        let (seen, fields) = (Arc::clone(&self.0), Arc::clone(&self.1));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let seen = Arc::clone(&seen);
+                let (seen, fields) = (Arc::clone(&seen), Arc::clone(&fields));
                 let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                    let seen = Arc::clone(&seen);
+                    let (seen, fields) = (Arc::clone(&seen), Arc::clone(&fields));
                     async move {
                         let (head, body) = request.into_parts();
+                        let names = head.headers.keys().map(ToString::to_string);
+                        fields.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
                         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
                         let path = head.uri.to_string();
                         let (status, answer) = script(head.method.as_str(), &path);
@@ -58,8 +60,13 @@ impl Platform {
         format!("http://{address}")
     }
 
+    /// The names of all header fields that it ever got.
+    pub(super) fn fields(&self) -> Vec<String> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// What was asked since the last look.
-    fn seen(&self) -> Vec<Seen> {
+    pub(super) fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -215,7 +222,7 @@ async fn faas_provider_passes_on_what_the_platform_says() {
 }
 
 /// The guest of `tests/guests` of this name; `None`, said aloud, where its toolchain is missing.
-fn guest(name: &str) -> Option<PathBuf> {
+pub(super) fn guest(name: &str) -> Option<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
     let path = target.join(format!("plugins/tests/{name}.wasm"));
