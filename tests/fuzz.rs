@@ -102,6 +102,16 @@ fn grant() {
 }
 
 #[test]
+fn body() {
+    drive("body", |input| bodies::body(&String::from_utf8_lossy(input)));
+}
+
+#[test]
+fn kubeconfig() {
+    drive("kubeconfig", |input| bodies::kubeconfig(&String::from_utf8_lossy(input)));
+}
+
+#[test]
 fn config() {
     drive("config", |input| bodies::config(&String::from_utf8_lossy(input)));
 }

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use http::{HeaderMap, Method, Uri};
 use wicketgate::config::Config;
+use wicketgate::host::grant::kubeconfig::Context;
 use wicketgate::host::grant::path::{check_path, climbs};
-use wicketgate::host::grant::{Connect, Rule};
+use wicketgate::host::grant::{BodyRule, BodySpec, Connect, Rule};
 use wicketgate::name::{FunctionRef, Namespace};
 use wicketgate::plugin::Manifest;
 use wicketgate::router::{self, Route};
@@ -52,6 +53,27 @@ pub fn grant(lines: &str) {
         if let Ok(uri) = target.parse::<Uri>() {
             let _matches = rule.matches(&Method::GET, &uri, &HeaderMap::new(), &[]);
         }
+    }
+}
+
+/// What a rule demands of a body (a line each: `only`, `forbid`, `unchanged`), and a body.
+pub fn body(lines: &str) {
+    let mut lines = lines.splitn(4, '\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let (only, forbid, unchanged, body) = (next(), next(), next(), next());
+    let places = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let forbids = BodySpec { forbid: places(forbid), ..BodySpec::default() };
+    let both = BodySpec { only: places(only), unchanged: Some(unchanged.to_owned()), ..forbids.clone() };
+    let (Ok(forbids), Ok(both)) = (BodyRule::from_spec(&forbids), BodyRule::from_spec(&both)) else { return };
+    if both.check(body.as_bytes(), Some(body.as_bytes()), &[]).is_ok() {
+        assert_eq!(forbids.check(body.as_bytes(), None, &[]), Ok(()), "more demands pass what fewer refuse");
+    }
+}
+
+/// A kubeconfig file.
+pub fn kubeconfig(text: &str) {
+    if let Err(error) = Context::read(text.as_bytes(), None, Path::new("/")) {
+        assert!(!error.to_string().is_empty());
     }
 }
 

@@ -26,6 +26,7 @@ mod container;
 mod credentials;
 mod echo;
 mod error;
+mod fault;
 mod files;
 mod gate;
 mod held;
@@ -37,7 +38,8 @@ mod tls;
 
 pub use body::{BoxError, EgressBody};
 pub use client::GrantClient;
-pub use error::{EgressError, GrantError, GrantFault, SHOWN_MAX_BYTES};
+pub use error::{EgressError, SHOWN_MAX_BYTES};
+pub use fault::{GrantError, GrantFault};
 pub use files::FILE_MAX_BYTES;
 pub use meter::{EgressLimits, EgressMeter, EgressUsage};
 pub use metrics::EgressMetrics;

@@ -14,7 +14,7 @@ use aws_sigv4::sign::v4;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
-use super::error::GrantFault;
+use super::fault::GrantFault;
 use super::files::{read_private, read_secret};
 use crate::host::grant::{AwsAuth, AwsKeys, Source};
 

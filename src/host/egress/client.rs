@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 
-use super::error::GrantFault;
+use super::fault::GrantFault;
 use super::tls;
 use crate::host::grant::path::climbs;
 use crate::host::grant::{BasePath, Connect, Grant, HttpVersion};

@@ -11,7 +11,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use super::aws::{self, Signer};
 use super::body::RequestBody;
 use super::echo::Echo;
-use super::error::GrantFault;
+use super::fault::GrantFault;
 use super::files::read_secret;
 use crate::host::grant::{Auth, AwsAuth, Source};
 

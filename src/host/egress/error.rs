@@ -1,11 +1,9 @@
 //! Why a guest's request was not sent, or not answered.
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::grant::body::BodyRefusal;
-use crate::host::grant::kubeconfig::InvalidKubeconfig;
 use crate::host::grant::path::InvalidPath;
 use crate::name::ProviderName;
 use crate::query::{Budget, Fault};
@@ -365,103 +363,4 @@ impl EgressError {
     fn source_upstream(&self) -> Option<&upstream::Error> {
         if let Self::Upstream { source, .. } = self { Some(source) } else { None }
     }
-}
-
-/// Why a provider's grants cannot be used: what the configuration names is not there or not usable.
-#[derive(Debug, thiserror::Error)]
-#[error("provider {provider}: grant {grant}")]
-pub struct GrantError {
-    /// Whose grant.
-    pub provider: ProviderName,
-    /// Its name.
-    pub grant: String,
-    /// What is wrong.
-    #[source]
-    pub reason: GrantFault,
-}
-
-/// What is wrong with a grant.
-#[derive(Debug, thiserror::Error)]
-pub enum GrantFault {
-    /// A file cannot be read.
-    #[error("{} was not read", path.display())]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Every user of the machine can read or change a secret.
-    #[error(
-        "every user of this machine can read {path}, which holds a secret; run: chmod o-rwx {path}", path = path.display()
-    )]
-    Exposed {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// A profile of AWS's shared credentials file lacks a key.
-    #[error("{} has no {key} in [{profile}]; roles and programs that would make one are not run", path.display())]
-    Profile {
-        /// Which file.
-        path: PathBuf,
-        /// The section.
-        profile: String,
-        /// What is missing.
-        key: &'static str,
-    },
-    /// A kubeconfig file that cannot be used.
-    #[error("{}", path.display())]
-    Kubeconfig {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: InvalidKubeconfig,
-    },
-    /// A file is longer than any that is meant.
-    #[error("{} has more than {limit} bytes", path.display())]
-    TooLong {
-        /// Which file.
-        path: PathBuf,
-        /// How long it may be.
-        limit: u64,
-    },
-    /// A secret is empty, or has bytes that no header field can have.
-    #[error("{} holds no usable secret: one line of visible characters is expected", path.display())]
-    NotASecret {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// A file holds no certificate, or none that is usable.
-    #[error("{} holds no usable certificate in PEM: {detail}", path.display())]
-    NotACertificate {
-        /// Which file.
-        path: PathBuf,
-        /// What TLS said; never the content.
-        detail: String,
-    },
-    /// A file holds no private key, or none that goes with the certificate.
-    #[error("{} holds no usable private key in PEM: {detail}", path.display())]
-    NotAKey {
-        /// Which file.
-        path: PathBuf,
-        /// What TLS said; never the content.
-        detail: String,
-    },
-    /// The name is no DNS name and no address.
-    #[error("{0:?} is not a server name; write a DNS name or an IP address")]
-    ServerName(String),
-    /// TLS was configured for a grant that does not speak it.
-    #[error("`ca`, `client-cert` and `server-name` need connect = \"https://...\"")]
-    TlsUnused,
-    /// The header field is the gateway's own business.
-    #[error("the field {0:?} cannot carry a credential; it belongs to the connection or names the host")]
-    Header(String),
-    /// The address is one that is never dialled.
-    #[error("connect: {address} is {kind}, which is never dialled")]
-    Address {
-        /// The address.
-        address: std::net::IpAddr,
-        /// What it is.
-        kind: &'static str,
-    },
 }

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::error::GrantFault;
+use super::fault::GrantFault;
 use crate::host::grant::Source;
 
 /// The longest file of a secret, a key or certificates, in bytes. A bundle of all public authorities

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::client::GrantClient;
 use super::container::{self, RENEW_BEFORE};
 use super::credentials::Credentials;
-use super::error::GrantFault;
+use super::fault::GrantFault;
 use super::files::{Stamp, stamps};
 use super::gate::Gate;
 use crate::host::grant::{Auth, AwsAuth, AwsKeys, Grant, Source};

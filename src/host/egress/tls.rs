@@ -6,7 +6,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::error::GrantFault;
+use super::fault::GrantFault;
 use super::files::{read_private, read_public};
 use crate::host::grant::{Connect, Grant, HttpVersion};
 use crate::upstream;
