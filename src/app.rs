@@ -26,6 +26,7 @@ use crate::plugin::{EngineError, Plugins};
 use crate::provider::Directory;
 use crate::scaler::Scaler;
 use crate::shutdown::{self, Drain, Outcome, Signals, Trigger};
+use crate::trust::used::{self, Use};
 use reload::{Origin, Reload};
 
 /// The name of the database in the state directory.
@@ -130,7 +131,8 @@ impl App {
         let socket = socket.map(|path| Socket::bind(&path).map(|socket| (socket, path))).transpose()?;
 
         let cache = config.cache_directory.clone().unwrap_or_else(|| state.join("cache"));
-        let plugins = Plugins::new(&config.engine, &registry, Some(cache))?;
+        let plugins = Plugins::new(&config.engine, &registry, Some(cache))?.with_lock(config.lock_keeper());
+        let plugins = plugins.recording(Use::new(&state.join(used::DIRECTORY)));
         // By this name a binary that was replaced on disk still finds itself.
         let plugins = Arc::new(plugins.compiling_with("/proc/self/exe".into()));
         let directory = Arc::new(Directory::default());

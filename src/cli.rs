@@ -1,11 +1,13 @@
 //! The command line: what there is to do, and with which settings. The environment is read here and
 //! in `main` only, and handed on as a closure.
 
+pub mod accept;
 mod help;
 pub mod logging;
 pub mod plugin;
 pub mod provider;
 mod source;
+mod tighten;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

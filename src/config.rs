@@ -25,6 +25,7 @@ mod value;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -33,6 +34,7 @@ pub use gateway::{AdminSocket, Listen, Reload};
 pub use problem::{ConfigError, Problem, chain};
 
 use crate::provider::ProviderConfig;
+use crate::trust::lock;
 use crate::{admin, forward, listener, plugin, scaler};
 use section::{Document, Section};
 
@@ -64,6 +66,10 @@ pub struct Config {
     pub log: log::Config,
     /// `state.directory`: where plugins' state is kept. `None`: [`places::state_directory`].
     pub state_directory: Option<PathBuf>,
+    /// `lock`: what a plugin that wants more than `wicketgate.lock` holds meets. Default [`lock::Mode::Enforce`].
+    pub lock: lock::Mode,
+    /// Where the lock is: beside the configuration's file. `None` without a file.
+    pub lock_file: Option<PathBuf>,
     /// `cache.directory`: where machine code is kept. `None`: `cache` in the state directory.
     pub cache_directory: Option<PathBuf>,
     /// The providers, in the order of the file. At least one.
@@ -91,7 +97,16 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         let base = std::path::absolute(path).map_err(unreadable)?;
         let base = base.parent().unwrap_or(Path::new("/"));
-        Self::from_toml(&text, &path.display().to_string(), base, builtins)
+        let mut config = Self::from_toml(&text, &path.display().to_string(), base, builtins)?;
+        config.lock_file = Some(base.join(lock::FILE_NAME));
+        Ok(config)
+    }
+
+    /// Keeps the lock of this configuration; `None` if there is none.
+    #[must_use]
+    pub fn lock_keeper(&self) -> Option<Arc<lock::Keeper>> {
+        let path = self.lock_file.clone().filter(|_| self.lock != lock::Mode::Off)?;
+        Some(Arc::new(lock::Keeper::new(path, self.lock)))
     }
 
     /// Checks a text. Relative paths in it are relative to `base`.

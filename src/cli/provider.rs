@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::accept::{AcceptError, Offline};
 use super::{Source, help};
 use crate::config::{AdminSocket, ConfigError, places};
 use crate::name::ProviderName;
@@ -71,6 +72,9 @@ pub enum ProviderCommand {
         /// Which one
         name: ProviderName,
     },
+    /// What needs no running gateway
+    #[command(flatten)]
+    Offline(Offline),
 }
 
 /// Why nothing was done.
@@ -79,6 +83,9 @@ pub enum ProviderError {
     /// The socket cannot be found.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What needs no gateway was not done.
+    #[error(transparent)]
+    Offline(#[from] AcceptError),
     /// There is none.
     #[error("{origin} says listen.admin = \"off\", so nothing can be asked of a running gateway")]
     NoSocket {
@@ -113,7 +120,11 @@ impl ProviderError {
     /// Whether the command line or the configuration has a mistake.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::NoSocket { .. } | Self::Unreadable { .. })
+        match self {
+            Self::Config(_) | Self::NoSocket { .. } | Self::Unreadable { .. } => true,
+            Self::Offline(error) => error.is_usage(),
+            Self::NoAnswer { .. } | Self::Refused(_) | Self::Print(_) => false,
+        }
     }
 }
 
@@ -123,6 +134,9 @@ impl Provider {
     /// # Errors
     /// See [`ProviderError`].
     pub fn run(&self, environment: impl Fn(&str) -> Option<String>, out: &mut impl Write) -> Result<(), ProviderError> {
+        if let ProviderCommand::Offline(command) = &self.command {
+            return Ok(command.run(self.config.as_deref(), environment, out)?);
+        }
         let path = self.socket(environment)?;
         let request = self.request()?;
         let answer = client::send(&path, request).map_err(|source| ProviderError::NoAnswer { path, source })?;
@@ -171,6 +185,8 @@ impl Provider {
             }
             ProviderCommand::Rollback { name } => Request::post(&format!("/providers/{name}/rollback")),
             ProviderCommand::Remove { name } => Request::delete(&format!("/providers/{name}")),
+            // Never so: it was done before.
+            ProviderCommand::Offline(_) => Request::get("/providers"),
         })
     }
 
@@ -183,6 +199,7 @@ impl Provider {
             ProviderCommand::Swap { .. } | ProviderCommand::Rollback { .. } | ProviderCommand::Remove { .. } => {
                 show::change(body)
             }
+            ProviderCommand::Offline(_) => String::new(),
         }
     }
 }

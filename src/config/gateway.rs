@@ -14,6 +14,7 @@ use crate::parse::Address;
 use crate::plugin;
 use crate::provider::ProviderConfig;
 use crate::shutdown::GRACE;
+use crate::trust::lock::Mode;
 
 /// The default of [`Listen::http`]: this machine only, OpenFaaS's port.
 pub(super) const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -79,6 +80,7 @@ pub(super) fn read(root: &Section<'_>, origin: &str, builtins: &[&str]) -> Optio
     let engine = engine(&root.section("engine"));
     let log = log::read(&root.section("log"));
     let reload = reload(&root.section("reload"));
+    let lock = root.choice("lock", &[("enforce", Mode::Enforce), ("warn", Mode::Warn), ("off", Mode::Off)]);
     let state_directory = root.section("state").file("directory");
     let cache_directory = root.section("cache").file("directory");
     let signed = signature::read(&root.section("signature"));
@@ -104,6 +106,8 @@ pub(super) fn read(root: &Section<'_>, origin: &str, builtins: &[&str]) -> Optio
         log,
         state_directory,
         cache_directory,
+        lock: lock.unwrap_or_default(),
+        lock_file: None,
         providers,
         reload,
         keys: BTreeMap::new(),

@@ -53,6 +53,7 @@ use http::{Request, Response};
 
 use crate::name::{Namespace, ProviderName};
 use crate::provider::ProviderConfig;
+use crate::trust::used::Recorder;
 use gate::Gate;
 
 /// What a plugin may do, by where it is in its life.
@@ -142,6 +143,13 @@ impl Egress {
     #[must_use]
     pub fn client(&self, grant: &str) -> Option<Arc<GrantClient>> {
         self.gates.get(grant).map(|gate| Arc::clone(&gate.held_now().client))
+    }
+
+    /// Records what passes the grants from now on. A second call changes nothing.
+    pub fn record(&self, recorder: &Arc<Recorder>) {
+        for gate in self.gates.values() {
+            let _same = gate.used.set(Arc::clone(recorder));
+        }
     }
 
     /// The names of the grants.

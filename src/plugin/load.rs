@@ -26,6 +26,7 @@ use super::imports::{self, HostState};
 use super::instance::{Idle, Instance, NoInstance, Stage};
 use super::interfaces::{Exports, full_name};
 use super::lease::{Turn, Turns};
+use super::lock::{Facts, Locked};
 use super::manifest::Manifest;
 use super::metrics::{Metrics, ProviderMetrics};
 use super::quarantine::Quarantine;
@@ -39,7 +40,9 @@ use crate::metrics::Registry;
 use crate::name::{Digest, Namespace, ProviderName};
 use crate::provider::{ComponentSource, Limits, ProviderConfig};
 use crate::query::{Cause, QueryError};
+use crate::trust::lock::Keeper;
 use crate::trust::signature::{SignatureError, Signer};
+use crate::trust::used::Use;
 
 /// What of the machine a plugin gets: the parts that its imports are carried out by.
 #[derive(Clone)]
@@ -106,6 +109,8 @@ pub(super) struct Loaded {
     pub(super) digest: Digest,
     pub(super) manifest: Manifest,
     pub(super) signer: Option<Signer>,
+    /// What the lock is to say of it once it is published.
+    pub(super) locked: Option<Locked>,
     pub(super) loaded_at: SystemTime,
     pub(super) turns: Turns,
     pub(super) quarantine: Quarantine,
@@ -171,6 +176,8 @@ pub struct Plugins {
     metrics: Metrics,
     generations: Arc<AtomicU64>,
     compiled: Mutex<BTreeMap<Digest, Compiled>>,
+    lock: Option<Arc<Keeper>>,
+    used: Option<Use>,
 }
 
 impl Plugins {
@@ -202,7 +209,23 @@ impl Plugins {
             compile_limits: config.compile,
             generations: Arc::default(),
             compiled: Mutex::default(),
+            lock: None,
+            used: None,
         })
+    }
+
+    /// Compares plugins with this lock when they are loaded, and writes it when they are published.
+    #[must_use]
+    pub fn with_lock(mut self, keeper: Option<Arc<Keeper>>) -> Self {
+        self.lock = keeper;
+        self
+    }
+
+    /// Records what plugins ask their platforms for.
+    #[must_use]
+    pub fn recording(mut self, used: Use) -> Self {
+        self.used = Some(used);
+        self
     }
 
     /// Compiles in child processes from now on, within [`EngineConfig::compile`]. `program` is the
@@ -294,6 +317,17 @@ impl Plugins {
         let exports = find_exports(&component, self.engine.wasmtime(), &pre)?;
         tracing::debug!(%provider, "linked");
         passed(LoadStep::Linked);
+        if let Some(used) = &self.used {
+            parts.egress.record(&used.of(provider));
+        }
+        let is_bundled = !is_uploaded && matches!(config.component, ComponentSource::Builtin(_));
+        let engine = self.engine.wasmtime();
+        let facts =
+            Facts { digest, manifest: &manifest, signer: signer.as_ref(), component: &component, engine, is_bundled };
+        let locked = match &self.lock {
+            Some(keeper) => Some(Locked::check(keeper, config, facts).await?),
+            None => None,
+        };
 
         let shared = Arc::new(Shared {
             engine: Arc::clone(&self.engine),
@@ -317,6 +351,7 @@ impl Plugins {
             digest,
             manifest,
             signer,
+            locked,
             loaded_at: SystemTime::now(),
             quarantine: Quarantine::default(),
             history: History::default(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::interfaces::{WrongType, full_name};
 use super::manifest::ManifestError;
 use crate::name::{Digest, ProviderName};
+use crate::trust::lock::LockError;
 use crate::trust::signature::SignatureError;
 
 /// A provider's plugin was not loaded. Nothing that runs has changed.
@@ -107,6 +108,9 @@ pub enum Refusal {
         /// What it has instead.
         hint: String,
     },
+    /// It wants more than it did when the operator last said yes.
+    #[error(transparent)]
+    Lock(LockError),
     /// An export is not what the contract says.
     #[error("build it against the contract of this gateway")]
     Type(#[source] WrongType),
@@ -138,6 +142,7 @@ impl Refusal {
             | Self::Compile { .. }
             | Self::CompilerPanicked => "compile",
             Self::Import { .. } | Self::Link { .. } | Self::NoServiceQuery { .. } => "link",
+            Self::Lock(_) => "lock",
             Self::Type(_) | Self::Memory { .. } | Self::Start(_) => "type",
         }
     }

@@ -108,6 +108,9 @@ impl PluginProvider {
     /// stays ready for a [roll back](Self::roll_back), and the one before it is dropped.
     pub fn publish(&self, next: Candidate) -> Generation {
         let Candidate { plugin, generations } = next;
+        if let Some(locked) = &plugin.locked {
+            locked.record();
+        }
         self.install(Arc::new(Published::new(plugin, generations)))
     }
 

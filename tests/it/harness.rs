@@ -123,7 +123,10 @@ impl GatewayBuilder {
             Some(first) => config.split_at(first),
             None => (config.as_str(), ""),
         };
-        std::fs::write(&path, format!("{root}\n{head}\n{tables}").replace("{folder}", &folder.to_string())).unwrap();
+        // What tests change on purpose would have to be accepted; a test of the lock says so.
+        let lock = if root.contains("lock =") { "" } else { "lock = \"off\"\n" };
+        let text = format!("{lock}{root}\n{head}\n{tables}").replace("{folder}", &folder.to_string());
+        std::fs::write(&path, text).unwrap();
         path
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::harness::GatewayBuilder;
+use crate::harness::{GatewayBuilder, Platform, faas_provider, wait_until};
 use crate::plugins::fixtures;
 
 fn wicketgate(arguments: &[&str]) -> Output {
@@ -148,4 +148,102 @@ fn inspect_names_the_signer() {
     let (status, out, _) = said(&wicketgate(&["plugin", "inspect", &file, "--config", &config]));
     assert_eq!(status, Some(0), "{out}");
     assert!(out.contains("signed   with key acme"), "{out}");
+}
+
+/// A provider whose plugin is `good.wasm`, with a grant.
+const LOCKED: &str = "lock = \"enforce\"\n[provider.good]\ncomponent = \"good.wasm\"\nnamespaces = [\"good\"]\n\
+    [provider.good.endpoints]\ntemplate = \"http://{name}:1\"\n\
+    [provider.good.grant.api]\nconnect = \"http://127.0.0.1:9\"\nallow = [\"GET /apps\"]\n";
+
+#[test]
+fn a_plugin_that_wants_more_than_the_lock_is_refused_until_it_is_accepted() {
+    let mut gateway = GatewayBuilder::new(LOCKED).file("good.wasm", fixtures::component("good")).start();
+    assert!(gateway.output().wait_for("trusted on first use").is_some());
+    let path = gateway.folder().join("wicketgate.toml");
+    let (config, lock) = (path.to_str().unwrap().to_owned(), gateway.folder().join("wicketgate.lock"));
+    let base = std::fs::read_to_string(&path).unwrap();
+    let first = std::fs::read_to_string(&lock).unwrap();
+    assert!(first.contains("[provider.good.grant.api]") && first.contains("GET /apps"), "{first}");
+
+    // More of everything that the configuration gives.
+    gateway.kill();
+    let wider = format!(
+        "{base}\n[provider.good.limits]\nmemory = \"128MiB\"\n[provider.good.grant.more]\nconnect = \"http://127.0.0.1:9\"\n"
+    );
+    std::fs::write(&path, wider).unwrap();
+    let (status, _, err) = said(&wicketgate(&["serve", "--config", &config]));
+    assert_eq!(status, Some(1), "{err}");
+    for expected in
+        ["refused at step lock", "limits.memory is 128MiB, and was 64MiB", "new grant, more", "provider accept good"]
+    {
+        assert!(err.contains(expected), "{expected:?} is not in {err}");
+    }
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), first);
+    let (status, out, err) = said(&wicketgate(&["provider", "accept", "good", "--config", &config]));
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("accepted: limits.memory is 128MiB"), "{out}");
+    gateway.restart();
+
+    // Less is fine, and is written.
+    gateway.kill();
+    std::fs::write(&path, &base).unwrap();
+    gateway.restart();
+    assert!(gateway.output().wait_for("the plugin wants nothing new").is_some());
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), first);
+
+    // What cannot be read refuses; what says "off" is not looked at.
+    gateway.kill();
+    std::fs::write(&lock, "hello").unwrap();
+    let (status, _, err) = said(&wicketgate(&["serve", "--config", &config]));
+    assert_eq!(status, Some(1), "{err}");
+    assert!(err.contains("wicketgate.lock cannot be used"), "{err}");
+    std::fs::write(&path, base.replace("enforce", "off")).unwrap();
+    gateway.restart();
+    let (status, _, err) = said(&wicketgate(&["provider", "accept", "good", "--config", &config]));
+    assert_eq!(status, Some(64), "{err}");
+    assert!(err.contains("there is no lock"), "{err}");
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), "hello");
+}
+
+#[test]
+fn an_import_that_is_new_has_to_be_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "good.wasm", &fixtures::component("good"));
+    let config = write(folder.path(), "wicketgate.toml", LOCKED.as_bytes());
+    let accept = || said(&wicketgate(&["provider", "accept", "good", "--config", &config]));
+    assert_eq!(accept().0, Some(0));
+    std::fs::write(&file, fixtures::component("sleeps")).unwrap();
+    let (status, out, err) = accept();
+    assert_eq!(status, Some(0), "{err}");
+    assert!(out.contains("accepted: it imports wasi:"), "{out}");
+    std::fs::write(&file, fixtures::component("unknown-import")).unwrap();
+    let (status, _, err) = accept();
+    assert_eq!(status, Some(1), "{err}");
+    assert!(err.contains("would be refused all the same"), "{err}");
+}
+
+#[test]
+fn what_a_plugin_used_becomes_its_smallest_rules() {
+    let platform = Platform::start();
+    let gateway = GatewayBuilder::new(&faas_provider(&platform, "", "")).start();
+    // Whether there is such a function is the platform's to say: it is asked.
+    let _reply = gateway.get("/function/figlet");
+    let used = gateway.folder().join("state/used");
+    wait_until("the use is recorded", || {
+        let files = std::fs::read_dir(&used).into_iter().flatten();
+        files
+            .flatten()
+            .any(|file| std::fs::read_to_string(file.path()).is_ok_and(|text| text.contains("GET /system/function/*")))
+    });
+    let config = gateway.folder().join("wicketgate.toml");
+    let (file, config) = (std::fs::read_dir(&used).unwrap().next().unwrap().unwrap(), config.to_str().unwrap());
+    let name = file.path().file_stem().unwrap().to_str().unwrap().to_owned();
+    let (status, out, err) = said(&wicketgate(&["provider", "tighten", &name, "--config", config]));
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    assert!(!out.contains("figlet"), "names of functions are not kept: {out}");
+    let (_, rules) = out.split_once("allow = [").unwrap();
+    assert!(rules.contains("GET /system/function/*") && !rules.contains("DELETE"), "{out}");
+    for column in ["declared", "detected  it sends HTTP requests", "granted", "used "] {
+        assert!(out.contains(column), "{column:?} is not in {out}");
+    }
 }

@@ -1,6 +1,6 @@
 //! One grant in use: the way of a request through it and back.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use super::{Access, EgressMeter, EgressMetrics, GrantClient, Timeouts};
 use crate::host::grant::{Grant, GrantLimits, HttpVersion, Mode, Rule};
 use crate::name::{Namespace, ProviderName};
 use crate::query::Budget;
+use crate::trust::used::Recorder;
 use crate::upstream::{self, Pool};
 
 /// How many fields a request or response has at most, whatever their length.
@@ -45,6 +46,8 @@ pub(super) struct Gate {
     places: Arc<Semaphore>,
     pub(super) metrics: EgressMetrics,
     answered: IntCounter,
+    /// Where its use is recorded, once somebody wants to know.
+    pub(super) used: OnceLock<Arc<Recorder>>,
 }
 
 impl Gate {
@@ -78,6 +81,7 @@ impl Gate {
             places: Arc::new(Semaphore::new(places)),
             metrics: metrics.clone(),
             answered: metrics.answered(provider, name),
+            used: OnceLock::new(),
         })
     }
 
@@ -115,6 +119,9 @@ impl Gate {
         let place = self.place(first_byte).await?;
         let terms = Terms { access, namespaces, meter, timeouts: upstream_timeouts, held: &held };
         let rule = Box::pin(self.decide(candidates, &head, whole.as_ref(), terms)).await?;
+        if let Some(used) = self.used.get() {
+            used.note(&self.name, &head.method, &head.uri, rule, namespaces);
+        }
         let body = streamed.unwrap_or_else(|| RequestBody::whole(whole.clone().unwrap_or_default()));
         let sent = self.prepare(&head, body, rule, &held)?;
         let mut response = self.exchange(sent, &held, meter, upstream_timeouts).await?;

@@ -186,6 +186,18 @@ impl Rule {
         Ok(Self { method, path: parse_path(&spec.path)?, query, headers, effect, body })
     }
 
+    /// The pattern of its path, as it was written.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path.as_str()
+    }
+
+    /// Whether only method, path and query decide.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.headers.is_empty() && self.body.is_none() && self.effect == Effect::of(&self.method)
+    }
+
     /// Whether the request changes something.
     #[must_use]
     pub fn effect(&self) -> Effect {
