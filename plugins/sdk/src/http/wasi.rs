@@ -1,5 +1,7 @@
 //! The transport in a component.
 
+use std::time::Duration;
+
 use crate::ErrorKind;
 use crate::bindings::imports::wasi::http::outgoing_handler::handle;
 use crate::bindings::imports::wasi::http::types::{
@@ -45,24 +47,29 @@ pub(crate) fn exchange(request: Request) -> Result<Head<Body>, Failure> {
         .map_err(|error| misuse(&format!("a header field that cannot be sent ({error})")))?;
     let outgoing = OutgoingRequest::new(headers);
     address(&outgoing, request.method, &request.url)?;
-    let options = RequestOptions::new();
-    if let Some(span) = request.timeout {
-        let nanos = Some(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
-        if options.set_first_byte_timeout(nanos).is_err() || options.set_between_bytes_timeout(nanos).is_err() {
-            return Err(misuse("a timeout that the host does not take"));
-        }
-    }
+    let options = request.timeout.map(options).transpose()?;
     let body = outgoing.body().map_err(|()| misuse("a request without room for a body"))?;
     let answer = if request.body.is_empty() {
         // Finished before it is sent: the host then knows that there is no body.
         OutgoingBody::finish(body, None).map_err(|code| failure(&code))?;
-        handle(outgoing, Some(options)).map_err(|code| failure(&code))?
+        handle(outgoing, options).map_err(|code| failure(&code))?
     } else {
-        let answer = handle(outgoing, Some(options)).map_err(|code| failure(&code))?;
+        let answer = handle(outgoing, options).map_err(|code| failure(&code))?;
         write(body, &request.body);
         answer
     };
     receive(&answer)
+}
+
+/// The options of a request with a time limit. Without one there are none: wasmtime-wasi-http 48 keeps them after the
+/// request, and a host drops an instance that leaves something behind instead of using it again.
+fn options(timeout: Duration) -> Result<RequestOptions, Failure> {
+    let options = RequestOptions::new();
+    let nanos = Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+    if options.set_first_byte_timeout(nanos).is_err() || options.set_between_bytes_timeout(nanos).is_err() {
+        return Err(misuse("a timeout that the host does not take"));
+    }
+    Ok(options)
 }
 
 /// Splits `scheme://authority/path` into the request's parts.

@@ -257,3 +257,15 @@ async fn another_toolchains_guest_runs_and_finds_an_empty_world() {
     // The trap took its instance, and nothing else.
     assert_eq!(provider.get_replicas(&named("nothing")).await.unwrap().replicas, 0);
 }
+
+#[tokio::test]
+async fn an_instance_that_asked_its_platform_is_used_again() {
+    let (bench, platform) = (Bench::new(), Platform::default());
+    let provider = faas_provider(&bench, &platform, faasd).await;
+    for _ in 0..3 {
+        provider.get_replicas(&figlet()).await.unwrap();
+        assert!(bench.exposes(r#"wicketgate_plugin_instances{provider="edge"} 1"#), "it was dropped");
+    }
+    provider.set_replicas(&figlet(), 1).await.unwrap();
+    assert!(bench.exposes(r#"wicketgate_plugin_instances{provider="edge"} 1"#), "it was dropped after a body was sent");
+}
