@@ -53,7 +53,7 @@ pub enum Command {
     /// Check the configuration, list every mistake in it, and end
     #[command(long_about = help::CHECK, after_long_help = help::CHECK_AFTER)]
     Check(Check),
-    /// Look at plugins without running them
+    /// Look at plugins, and try them
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// See and replace the plugins of a running gateway

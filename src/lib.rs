@@ -45,7 +45,7 @@
 //! | row | modules |
 //! | --- | --- |
 //! | 5 | `main`, [`app`], [`cli`], [`config`], [`watchdog`] |
-//! | 4 | [`listener`], [`admin`] |
+//! | 4 | [`listener`], [`admin`], [`conformance`] |
 //! | 3 | [`invoke`], [`router`], [`respond`], [`control`] |
 //! | 2 | [`scaler`], [`forward`], [`plugin`] |
 //! | 1 | [`query`], [`host`], [`provider`], [`trust`], [`upstream`] |
@@ -55,6 +55,7 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod conformance;
 pub mod control;
 pub mod forward;
 pub mod host;

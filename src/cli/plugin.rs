@@ -1,5 +1,6 @@
-//! `wicketgate plugin ...`: what can be said of a plugin without running it.
+//! `wicketgate plugin ...`: what can be said of a plugin, without running it and by trying it.
 
+mod check;
 mod text;
 
 use std::io::{self, Write};
@@ -11,10 +12,12 @@ use serde::Serialize;
 
 use super::{EXIT_START, EXIT_USAGE, Source};
 use crate::config::ConfigError;
+use crate::conformance::{ConformanceError, SuiteError};
 use crate::name::ProviderName;
 use crate::plugin::Refusal;
 use crate::plugin::inspect::{Finding, Inspection, Weight};
 use crate::provider::{ComponentSource, Limits, ProviderConfig};
+pub use check::Check;
 
 const INSPECT: &str = "\
 Show what a plugin is and what it wants, without running it.
@@ -46,6 +49,9 @@ pub enum Command {
     /// Show what a plugin is and what it wants, without running it
     #[command(long_about = INSPECT, after_long_help = INSPECT_AFTER)]
     Inspect(Inspect),
+    /// Run the conformance suite for a plugin and its platform
+    #[command(long_about = check::CHECK, after_long_help = check::CHECK_AFTER)]
+    Check(Check),
 }
 
 /// `wicketgate plugin inspect`
@@ -72,6 +78,8 @@ pub enum Outcome {
     Fine,
     /// It would not be loaded.
     Refused,
+    /// It does not do what the contract says.
+    Failed,
 }
 
 impl Outcome {
@@ -80,7 +88,7 @@ impl Outcome {
     pub fn status(self) -> u8 {
         match self {
             Self::Fine => 0,
-            Self::Refused => EXIT_START,
+            Self::Refused | Self::Failed => EXIT_START,
         }
     }
 }
@@ -102,6 +110,12 @@ pub enum PluginError {
         /// Why.
         source: Refusal,
     },
+    /// The suite cannot be run.
+    #[error(transparent)]
+    Conformance(#[from] ConformanceError),
+    /// The suite, or the answers beside it, cannot be read.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
     /// The answer cannot be written.
     #[error("the answer cannot be written")]
     Output(#[from] io::Error),
@@ -112,8 +126,8 @@ impl PluginError {
     #[must_use]
     pub fn status(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Provider(_) => EXIT_USAGE,
-            Self::Component { .. } | Self::Output(_) => EXIT_START,
+            Self::Config(_) | Self::Provider(_) | Self::Suite(_) => EXIT_USAGE,
+            Self::Component { .. } | Self::Conformance(_) | Self::Output(_) => EXIT_START,
         }
     }
 }
@@ -151,22 +165,20 @@ impl Command {
     ) -> Result<Outcome, PluginError> {
         match self {
             Self::Inspect(inspect) => inspect.run(environment, out),
+            Self::Check(check) => check.run(environment, out),
         }
     }
 }
 
 impl Inspect {
     fn run(&self, environment: impl Fn(&str) -> Option<String>, out: &mut impl Write) -> Result<Outcome, PluginError> {
-        let source = match self.file.strip_prefix("builtin:") {
-            Some(name) => ComponentSource::Builtin(name.into()),
-            None => ComponentSource::File(super::absolute(Path::new(&self.file))),
-        };
+        let source = source_of(&self.file);
         let config = match &self.config {
             Some(path) => Some(Source::choose(Some(path), environment).read()?),
             None => None,
         };
         let providers = match &config {
-            Some(config) => self.choose(&config.providers, &source)?,
+            Some(config) => choose(&self.file, self.provider.as_deref(), &config.providers, &source)?,
             None => Vec::new(),
         };
         let max_bytes = providers.iter().map(|provider| provider.limits.component_bytes).max();
@@ -208,32 +220,40 @@ impl Inspect {
         }
         Ok(if is_refused { Outcome::Refused } else { Outcome::Fine })
     }
+}
 
-    /// The providers to compare with: the named one, those that load this component, or the only one.
-    fn choose<'c>(
-        &self,
-        providers: &'c [ProviderConfig],
-        source: &ComponentSource,
-    ) -> Result<Vec<&'c ProviderConfig>, PluginError> {
-        let names = || providers.iter().map(|provider| provider.name.as_str()).collect::<Vec<_>>().join(", ");
-        if let Some(name) = &self.provider {
-            let found = providers.iter().find(|provider| provider.name.as_str() == name);
-            let found = found.ok_or_else(|| {
-                PluginError::Provider(format!("there is no provider {name:?}; the configuration has {}", names()))
-            });
-            return Ok(vec![found?]);
-        }
-        let its: Vec<&ProviderConfig> =
-            providers.iter().filter(|provider| is_same(&provider.component, source)).collect();
-        match (its.is_empty(), providers) {
-            (false, _) => Ok(its),
-            (true, [only]) => Ok(vec![only]),
-            (true, _) => Err(PluginError::Provider(format!(
-                "no provider's component is {}; say with --provider which one to compare with: {}",
-                self.file,
-                names()
-            ))),
-        }
+/// Where the component is that the command line names.
+fn source_of(file: &str) -> ComponentSource {
+    match file.strip_prefix("builtin:") {
+        Some(name) => ComponentSource::Builtin(name.into()),
+        None => ComponentSource::File(super::absolute(Path::new(file))),
+    }
+}
+
+/// The providers that are meant: the named one, those that load this component, or the only one.
+fn choose<'c>(
+    file: &str,
+    name: Option<&str>,
+    providers: &'c [ProviderConfig],
+    source: &ComponentSource,
+) -> Result<Vec<&'c ProviderConfig>, PluginError> {
+    let names = || providers.iter().map(|provider| provider.name.as_str()).collect::<Vec<_>>().join(", ");
+    if let Some(name) = name {
+        let found = providers.iter().find(|provider| provider.name.as_str() == name);
+        let found = found.ok_or_else(|| {
+            PluginError::Provider(format!("there is no provider {name:?}; the configuration has {}", names()))
+        });
+        return Ok(vec![found?]);
+    }
+    let its: Vec<&ProviderConfig> = providers.iter().filter(|provider| is_same(&provider.component, source)).collect();
+    match (its.is_empty(), providers) {
+        (false, _) => Ok(its),
+        (true, [only]) => Ok(vec![only]),
+        (true, _) => Err(PluginError::Provider(format!(
+            "no provider's component is {}; say with --provider which one to compare with: {}",
+            file,
+            names()
+        ))),
     }
 }
 

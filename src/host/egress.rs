@@ -51,9 +51,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 
+use crate::host::grant::Effect;
 use crate::name::{Namespace, ProviderName};
 use crate::provider::ProviderConfig;
 use crate::trust::used::Recorder;
+use crate::upstream::Place;
 use gate::Gate;
 
 /// What a plugin may do, by where it is in its life.
@@ -76,6 +78,11 @@ pub struct Timeouts {
     pub between_bytes: Option<Duration>,
 }
 
+/// Leads requests elsewhere than their grant says, by whether they change something; `None` leaves them on their
+/// way. For the conformance suite, which stands in for platforms that fail. Everything else of a request stays as it
+/// is: its rule, its credentials, its bounds.
+pub type Detour = Arc<dyn Fn(Effect) -> Option<Place> + Send + Sync>;
+
 /// The egress of one generation of a provider's plugin: its grants, with their connections and
 /// credentials. Dropping it closes idle connections.
 pub struct Egress {
@@ -92,10 +99,23 @@ impl Egress {
     /// # Errors
     /// The first grant that cannot be used, and why.
     pub fn new(config: &ProviderConfig, metrics: &EgressMetrics) -> Result<Self, GrantError> {
+        Self::make(config, metrics, None)
+    }
+
+    /// The same, with requests led elsewhere by `detour`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_detour(config: &ProviderConfig, metrics: &EgressMetrics, detour: &Detour) -> Result<Self, GrantError> {
+        Self::make(config, metrics, Some(detour))
+    }
+
+    fn make(config: &ProviderConfig, metrics: &EgressMetrics, detour: Option<&Detour>) -> Result<Self, GrantError> {
         let mut gates = BTreeMap::new();
         for (name, grant) in &config.grants {
-            let gate = Gate::new(&config.name, name, grant, config.limits.header_bytes, metrics)
+            let mut gate = Gate::new(&config.name, name, grant, config.limits.header_bytes, metrics)
                 .map_err(|reason| GrantError { provider: config.name.clone(), grant: name.clone(), reason })?;
+            gate.detour = detour.map(Arc::clone);
             gates.insert(name.clone(), Arc::new(gate));
         }
         let namespaces = config.namespaces.clone().into();

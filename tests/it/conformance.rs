@@ -164,7 +164,12 @@ fn every_file_is_run() {
     let here = include_str!("conformance.rs");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
     for entry in std::fs::read_dir(folder).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
+        let entry = entry.unwrap();
+        // The cases for plugins are part of the binary: `plugin_check.rs`.
+        if entry.file_type().unwrap().is_dir() {
+            continue;
+        }
+        let name = entry.file_name().into_string().unwrap();
         assert!(here.contains(&format!("run(\"{name}\")")), "{name} is run by no test");
     }
 }

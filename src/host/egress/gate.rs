@@ -18,12 +18,13 @@ use super::error::EgressError;
 use super::fault::GrantFault;
 use super::headers::{REQUEST_ALLOWLIST, is_forbidden, is_stripped_from_responses, section_bytes};
 use super::held::{Held, Renewal};
-use super::{Access, EgressMeter, EgressMetrics, GrantClient, Timeouts};
+use super::{Access, Detour, EgressMeter, EgressMetrics, GrantClient, Timeouts};
+use crate::host::grant::rule::Effect;
 use crate::host::grant::{Grant, GrantLimits, HttpVersion, Mode, Rule};
 use crate::name::{Namespace, ProviderName};
 use crate::query::Budget;
 use crate::trust::used::Recorder;
-use crate::upstream::{self, Pool};
+use crate::upstream::{self, Pool, Target};
 
 /// How many fields a request or response has at most, whatever their length.
 const HEADER_FIELDS_MAX: usize = 128;
@@ -42,6 +43,7 @@ pub(super) struct Gate {
     pub(super) limits: GrantLimits,
     pub(super) renewal: Renewal,
     pub(super) clock: Clock,
+    pub(super) detour: Option<Detour>,
     pub(super) pool: Pool<RequestBody>,
     places: Arc<Semaphore>,
     pub(super) metrics: EgressMetrics,
@@ -77,6 +79,7 @@ impl Gate {
             limits: grant.limits,
             renewal: Renewal::new(grant)?,
             clock: Clock::default(),
+            detour: None,
             pool: Pool::new(config, metrics.connections(provider, name)),
             places: Arc::new(Semaphore::new(places)),
             metrics: metrics.clone(),
@@ -124,13 +127,17 @@ impl Gate {
         }
         let body = streamed.unwrap_or_else(|| RequestBody::whole(whole.clone().unwrap_or_default()));
         let sent = self.prepare(&head, body, rule, &held)?;
-        let mut response = self.exchange(sent, &held, meter, upstream_timeouts).await?;
+        let elsewhere = self.elsewhere(rule, &head.method, &held);
+        let target = elsewhere.as_ref();
+        let mut response =
+            self.exchange(sent, target.unwrap_or(held.client.target()), meter, upstream_timeouts).await?;
         if let Some(renewed) = Box::pin(self.renewed(&held, &response)).await
             && let Some(whole) = whole
         {
             held = renewed;
             let sent = self.prepare(&head, RequestBody::whole(whole), rule, &held)?;
-            response = Box::pin(self.exchange(sent, &held, meter, upstream_timeouts)).await?;
+            response =
+                Box::pin(self.exchange(sent, target.unwrap_or(held.client.target()), meter, upstream_timeouts)).await?;
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(EgressError::Upgraded { provider: self.provider.clone(), grant: self.name.clone() });
@@ -151,12 +158,18 @@ impl Gate {
     async fn exchange(
         &self,
         request: Request<RequestBody>,
-        held: &Held,
+        target: &Target,
         meter: &EgressMeter,
         timeouts: upstream::Timeouts,
     ) -> Result<Response<upstream::Body<RequestBody>>, EgressError> {
-        let sent = self.pool.send(held.client.target(), request, timeouts).await;
+        let sent = self.pool.send(target, request, timeouts).await;
         sent.map_err(|failed| self.not_answered(failed.error, meter))
+    }
+
+    /// Where the request goes instead of the grant's own place, if it is led elsewhere.
+    fn elsewhere(&self, rule: Option<&Rule>, method: &Method, held: &Held) -> Option<Target> {
+        let place = self.detour.as_ref()?(rule.map_or_else(|| Effect::of(method), Rule::effect))?;
+        Some(Target { place, tls: None, protocol: held.client.target().protocol, check: None })
     }
 
     /// What to send again with; `None` where the platform did not refuse, or nothing changed.
