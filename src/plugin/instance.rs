@@ -69,9 +69,8 @@ pub(super) type Returned<T> = Result<(T, Moment), Stop>;
 impl Bounds {
     /// Runs `call` for at most the wall time, and charges it for the spans in which it holds the
     /// thread.
-    pub(super) async fn run<T>(self, call: impl Future<Output = wasmtime::Result<T>>) -> Returned<T> {
+    pub(super) async fn run<T>(self, call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>) -> Returned<T> {
         let Self { cpu, begun, wall } = self;
-        let call = pin!(call);
         let mut metered = Metered::new(call, &cpu, begun);
         // Most calls return at once: only one that waits needs a timer.
         let first = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut metered).poll(cx))).await;
@@ -79,7 +78,8 @@ impl Bounds {
             Poll::Ready(returned) => returned,
             Poll::Pending => {
                 let rest = wall.saturating_sub(Moment::now().since(begun));
-                tokio::time::timeout(rest, metered).await.map_err(|_elapsed| Stop::Wall)?
+                // On the heap, so that calls that never wait do not carry it.
+                Box::pin(tokio::time::timeout(rest, metered)).await.map_err(|_elapsed| Stop::Wall)?
             }
         };
         returned.map(|value| (value, now)).map_err(Stop::Ended)
@@ -121,7 +121,8 @@ impl Instance {
         arm(&mut store, shared, &cpu);
         let live = Live::new(&shared.metrics.instances);
         let bounds = Bounds { cpu: Arc::clone(&cpu), begun, wall };
-        match bounds.run(plugin.pre.instantiate_async(&mut store)).await {
+        let made = bounds.run(pin!(plugin.pre.instantiate_async(&mut store))).await;
+        match made {
             Ok((instance, _)) => Ok(Box::new(Self {
                 store,
                 guests: Guests::default(),

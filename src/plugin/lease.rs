@@ -185,7 +185,7 @@ impl<'a> Lease<'a> {
         let mut account = Account { plugin, generation, slot: ask.slot, function: ask.function, begun, is_over: false };
         let instance = match plugin.idle(ask.turn).take(&plugin.shared, begun) {
             Some(instance) => instance,
-            None => match Instance::make(plugin, Stage::Published, begun, ask.wall).await {
+            None => match Box::pin(Instance::make(plugin, Stage::Published, begun, ask.wall)).await {
                 Ok(instance) => instance,
                 Err(NoInstance { stop, memory_refused }) => {
                     return Err(account.stopped(&stop, memory_refused, Used::default()));
@@ -261,7 +261,7 @@ impl Loaded {
             return Ok(turn);
         }
         let asked = Moment::now();
-        let turn = self.turns.take(turns).await;
+        let turn = Box::pin(self.turns.take(turns)).await;
         let metrics = &self.shared.metrics;
         metrics.lease_wait.observe(Moment::now().since(asked).as_secs_f64());
         turn.ok_or_else(|| {

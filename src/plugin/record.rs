@@ -25,6 +25,16 @@ pub(super) enum Known {
     NotFound,
 }
 
+impl Known {
+    fn is_still(&self, answer: &Result<ServiceStatus, QueryError>) -> bool {
+        match (self, answer) {
+            (Self::Status(known), Ok(status)) => **known == *status,
+            (Self::NotFound, Err(_)) => true,
+            (Self::Status(_), Err(_)) | (Self::NotFound, Ok(_)) => false,
+        }
+    }
+}
+
 /// One entry.
 #[derive(Clone, Debug)]
 pub(super) struct Recorded {
@@ -50,12 +60,21 @@ impl Recorder {
         if self.most == 0 {
             return;
         }
+        if answer.as_ref().is_err_and(|error| !error.is_not_found()) {
+            return;
+        }
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        // Most answers are what they were.
+        if let Some((asked, known)) = entries.get_mut(function)
+            && known.is_still(answer)
+        {
+            *asked = Instant::now();
+            return;
+        }
         let known = match answer {
             Ok(status) => Known::Status(Box::new(kept(status))),
-            Err(error) if error.is_not_found() => Known::NotFound,
-            Err(_) => return,
+            Err(_) => Known::NotFound,
         };
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if !entries.contains_key(function) && entries.len() >= self.most {
             // Names that do not exist go first: anybody can ask about those.
             let oldest = entries.iter().min_by_key(|(_, (asked, known))| (*known != Known::NotFound, *asked));

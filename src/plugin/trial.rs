@@ -3,6 +3,7 @@
 //! They are on the plugin's budgets like every call, but beside its turns, its quarantine and its
 //! metrics: what a candidate does is told in the report of its trial, and counts for nobody else.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::bindings::types;
@@ -37,12 +38,12 @@ macro_rules! try_out {
                 let bounds = Bounds { cpu: Arc::clone(&made.cpu), begun, wall };
                 let Instance { store, guests, instance, .. } = &mut *made;
                 let returned = bounds
-                    .run(async {
+                    .run(pin!(async {
                         let found = guests.$field(&plugin.exports, &mut *store, instance)?;
                         let $guest = found.ok_or_else(|| wasmtime::format_err!("an export is gone"))?;
                         let $store = &mut *store;
                         $call.await
-                    })
+                    }))
                     .await;
                 made.log.close();
                 ended(&made, returned.map(|(value, _)| value), $convert)

@@ -28,9 +28,11 @@ macro_rules! ask {
     ($self:ident $(for $function:ident)? $(in $namespace:ident)?, $field:ident, $slot:expr, $turn:expr, $wall:expr,
      |$guest:ident, $store:ident| $call:expr, |$active:ident, $answer:ident| $convert:expr $(,)?) => {{
         let $active = serving!($self $($function)?)?;
-        let begun = Moment::now();
+        // Only a canary is compared by its times.
+        let begun = $self.canary.load().is_some().then(Moment::now);
         let plugin = &*$active.plugin;
-        let call = async {
+        // Pinned where they are: moving these futures cost as much as the rest of the host's part of a call.
+        let call = pin!(async {
             $(plugin.shared.confine(&$function.namespace)?;)?
             $(plugin.shared.confine(&$namespace)?;)?
             if plugin.exports.$field.is_none() {
@@ -39,23 +41,26 @@ macro_rules! ask {
             let ask = Ask { slot: $slot, turn: $turn, wall: ($wall)(&plugin.shared.limits), function: about!($($function)?) };
             let mut lease = Lease::take(plugin, $active.number, ask).await?;
             let (Instance { store, guests, instance, .. }, bounds) = lease.parts();
-            let returned = bounds
-                .run(async {
+            let returned = {
+                let guest_call = pin!(async {
                     let found = guests.$field(&plugin.exports, &mut *store, instance)?;
                     let $guest = found.ok_or_else(|| wasmtime::format_err!("an export is gone"))?;
                     let $store = &mut *store;
                     $call.await
-                })
-                .await;
+                });
+                bounds.run(guest_call).await
+            };
             lease.end(returned, |$answer| $convert)
-        };
+        });
         let answered: Result<_, QueryError> = tokio::select! {
             // The call first: most return at once, and then nobody waits for a cut.
             biased;
             answered = call => answered,
             () = $active.gate.cut($turn) => Err(drain::cut()),
         };
-        if let Some(canary) = $self.canary.load().as_ref() {
+        if let Some(begun) = begun
+            && let Some(canary) = $self.canary.load().as_ref()
+        {
             canary.count($active.number, &answered, Moment::now().since(begun));
         }
         answered.map_err(|error| error.of(&$self.name, $active.number))

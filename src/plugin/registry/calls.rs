@@ -1,5 +1,6 @@
 //! The questions of [`Provider`], each carried out by one function of a guest.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use super::super::clock::Moment;
