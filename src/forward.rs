@@ -212,7 +212,7 @@ impl Forward {
                 Ok(Aim { target, prefix: Arc::clone(path_prefix), host, absolute: None })
             }
             Target::Grant(name) => {
-                let Via(client) = via.as_ref().ok_or_else(|| Error::UnknownGrant((**name).into()))?;
+                let Via { client, .. } = via.as_ref().ok_or_else(|| Error::UnknownGrant((**name).into()))?;
                 // What follows the prefix cannot climb out of it: the router refuses dot segments.
                 if !client.admits(path_prefix) {
                     return Err(Error::NotOpened { grant: (**name).into(), path: (**path_prefix).into() });

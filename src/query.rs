@@ -86,17 +86,22 @@ pub struct Endpoint {
 
 /// A generation's grant, to forward functions' requests through. Equal only to itself.
 #[derive(Clone)]
-pub struct Via(pub Arc<GrantClient>);
+pub struct Via {
+    /// Where it leads.
+    pub client: Arc<GrantClient>,
+    /// Whose it is.
+    pub generation: Generation,
+}
 
 impl std::fmt::Debug for Via {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0.authority())
+        write!(f, "{}", self.client.authority())
     }
 }
 
 impl PartialEq for Via {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.client, &other.client)
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::policy::{AddressPolicy, AddressRefused};
+use crate::name::Generation;
 use crate::query::{Endpoint, Target};
 
 /// The longest time to live of an endpoint, as in the contract.
@@ -179,6 +180,13 @@ impl EndpointSet {
     /// From when on the next set should be asked for, behind the requests.
     pub(super) fn renew(&self) -> Instant {
         self.renew
+    }
+
+    /// Whether a grant among them is another generation's than the one that counted the instances. A
+    /// platform behind a grant forwards by itself, so the count must be its own.
+    pub(super) fn is_of_another(&self, generation: Generation) -> bool {
+        let via = |endpoint: &EndpointRef| endpoint.endpoint().via.as_ref().map(|via| via.generation);
+        self.endpoints.iter().filter_map(via).any(|other| other != generation)
     }
 
     /// No endpoints: the platform, asked at `asked`, named none that may be used.

@@ -281,6 +281,10 @@ impl Episode {
             Err(error) => return Step::Failed(error),
         };
         self.acting.none();
+        if set.is_of_another(status.generation) {
+            // Another generation took over between the two answers: ask it both.
+            return Step::Wait(self.polls.next(asked));
+        }
         if set.endpoints().is_empty() {
             self.not_accepting("the provider names no endpoint".into());
             return Step::Wait(self.next_question(asked));

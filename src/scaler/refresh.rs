@@ -140,6 +140,8 @@ async fn renew(
     let mut endpoints = None;
     if status.available_replicas > 0 && is_due {
         match shared.locate(tracked, known.endpoints.as_deref()).await {
+            // Another generation took over between the two answers.
+            Ok(set) if set.is_of_another(status.generation) => return (reason, "overtaken"),
             Ok(set) => endpoints = Some(Arc::new(set)),
             // The known ones are used to the end of their time, and the next refresh tries again.
             Err(ScaleError::ProviderFailed { source, .. }) if !source.is_not_found() => {

@@ -196,7 +196,8 @@ impl Provider for PluginProvider {
                     endpoints(list, |grant| egress.client(grant).is_some()).map(|mut found| {
                         for endpoint in &mut found {
                             if let Target::Grant(name) = &endpoint.target {
-                                endpoint.via = egress.client(name).map(Via);
+                                let generation = active.number;
+                                endpoint.via = egress.client(name).map(|client| Via { client, generation });
                             }
                         }
                         found
