@@ -122,6 +122,16 @@ fn manifest() {
 }
 
 #[test]
+fn lock() {
+    drive("lock", |input| bodies::lock(&String::from_utf8_lossy(input)));
+}
+
+#[test]
+fn signature() {
+    drive("signature", |input| bodies::signature(&String::from_utf8_lossy(input)));
+}
+
+#[test]
 fn every_target_is_driven() {
     let here = include_str!("fuzz.rs");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");

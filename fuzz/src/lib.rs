@@ -4,6 +4,7 @@
 //! Each reads what comes from outside, must not panic, and holds what it was given to a property.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use http::{HeaderMap, Method, Uri};
 use wicketgate::config::Config;
@@ -13,6 +14,8 @@ use wicketgate::host::grant::{BodyRule, BodySpec, Connect, Rule};
 use wicketgate::name::{FunctionRef, Namespace};
 use wicketgate::plugin::Manifest;
 use wicketgate::router::{self, Route};
+use wicketgate::trust::lock::{Lock, LockFileError};
+use wicketgate::trust::signature::{MinisignKey, SignaturePolicy, TrustedKey};
 
 /// The path of a request, as a client sends it.
 pub fn route(path: &str) {
@@ -81,6 +84,31 @@ pub fn kubeconfig(text: &str) {
 pub fn config(text: &str) {
     if let Err(error) = Config::from_toml(text, "fuzz", Path::new("/"), &["local", "faas-provider"]) {
         assert!(!error.to_string().trim().is_empty());
+    }
+}
+
+/// A lock file: what was read is written so that it reads the same, and a mistake says something.
+pub fn lock(text: &str) {
+    match Lock::parse(text) {
+        Ok(lock) => {
+            let again = lock.text().and_then(|text| Lock::parse(&text));
+            assert!(again.is_ok_and(|again| again == lock), "{text:?} is written as something else");
+        }
+        Err(LockFileError::Form(message)) => assert!(!message.trim().is_empty()),
+        Err(LockFileError::Io(_) | LockFileError::TooLarge | LockFileError::Version(_)) => {}
+    }
+}
+
+/// A public key's line, and below it a signature. Only the signature of the seed is one of these bytes.
+pub fn signature(lines: &str) {
+    let (key, text) = lines.split_once('\n').unwrap_or((lines, ""));
+    let Ok(key) = key.parse::<MinisignKey>() else { return };
+    let key = TrustedKey { name: "k".to_owned(), key, not_before: None, not_after: None };
+    let policy = SignaturePolicy { require: true, keys: vec![key], file: None };
+    let check = |bytes: &[u8]| policy.check(text, bytes, SystemTime::UNIX_EPOCH, Path::new("k.minisig"));
+    assert!(check(b"other bytes").is_err(), "one signature fits two files");
+    if let Err(error) = check(b"test") {
+        assert!(!error.to_string().is_empty());
     }
 }
 
