@@ -40,7 +40,9 @@ impl Body {
 pub(crate) fn exchange(request: Request) -> Result<Head<Body>, Failure> {
     let mut headers: Vec<(String, Vec<u8>)> =
         request.headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect();
-    if !request.body.is_empty() {
+    // RFC 9110 section 8.6: without a length an empty body would be sent in chunks, which servers take
+    // for one that is there (Docker refuses to start a container then).
+    if !request.body.is_empty() || matches!(request.method, "POST" | "PUT" | "PATCH") {
         headers.push(("content-length".to_owned(), request.body.len().to_string().into_bytes()));
     }
     let headers = Fields::from_list(&headers)
