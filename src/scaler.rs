@@ -109,7 +109,7 @@ impl Scaler {
     /// background work; requests may be served by others.
     #[must_use]
     pub fn new(config: Config, directory: Arc<Directory>, registry: &Registry) -> Self {
-        let probe = TcpProbe { timeout: config.probe_timeout };
+        let probe = TcpProbe { timeout: config.probe_timeout, linger: config.probe_linger };
         Self::with_probe(config, directory, registry, Box::new(probe))
     }
 

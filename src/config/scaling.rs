@@ -32,6 +32,7 @@ pub(super) fn read(section: &Section<'_>) -> Config {
         functions: section.count("functions", default.functions, 64..=1_000_000),
         endpoints_per_function: section.count("endpoints-per-function", default.endpoints_per_function, 1..=10_000),
         probe_timeout: section.duration("probe-timeout", default.probe_timeout, ms(10)..=s(60)),
+        probe_linger: section.duration("probe-linger", default.probe_linger, Duration::ZERO..=s(1)),
         watch_wait: section.duration("watch-wait", default.watch_wait, s(1)..=s(600)),
         own_listeners: default.own_listeners,
     };

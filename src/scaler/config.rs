@@ -71,6 +71,10 @@ pub struct Config {
     /// `probe-timeout`: how long one attempt to connect to an instance that just started may take.
     /// Default 1 s, 10 ms to 60 s.
     pub probe_timeout: Duration,
+    /// `probe-linger`: how long a connection to an instance that just started must stay open before the
+    /// instance counts as ready. For platforms whose proxy accepts before the instance does. Default 0,
+    /// at most 1 s.
+    pub probe_linger: Duration,
     /// `watch-wait`: for how long one watch call waits for changes. Default 25 s, 1 s to 10 min; keep
     /// it below the provider's `limits.watch-timeout`.
     pub watch_wait: Duration,
@@ -104,6 +108,7 @@ impl Default for Config {
             functions: 10_000,
             endpoints_per_function: 256,
             probe_timeout: Duration::from_secs(1),
+            probe_linger: Duration::ZERO,
             watch_wait: Duration::from_secs(25),
             own_listeners: Vec::new(),
         }
@@ -137,6 +142,7 @@ impl Config {
         self.functions = self.functions.clamp(64, 1_000_000);
         self.endpoints_per_function = self.endpoints_per_function.clamp(1, 10_000);
         self.probe_timeout = self.probe_timeout.clamp(ms(10), s(60));
+        self.probe_linger = self.probe_linger.min(s(1));
         self.watch_wait = self.watch_wait.clamp(s(1), s(600));
         self
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::endpoints::{EndpointRef, EndpointSet};
@@ -63,25 +64,44 @@ pub(super) async fn accepting(probe: &dyn Probe, set: &EndpointSet) -> Result<En
     Err(last)
 }
 
-/// A TCP connection, closed at once.
+/// A TCP connection, closed when it was open for as long as `linger` says.
 pub(super) struct TcpProbe {
     /// The longest attempt.
     pub(super) timeout: Duration,
+    /// How long it must stay open, on top of that. Docker's proxy accepts for a container that does not
+    /// listen yet, finds that out, and closes.
+    pub(super) linger: Duration,
 }
 
 impl Probe for TcpProbe {
     fn accepts<'a>(&'a self, endpoint: &'a EndpointRef) -> Attempt<'a> {
         Box::pin(async move {
             match tokio::time::timeout(self.timeout, connect(endpoint)).await {
-                Ok(result) => result,
+                Ok(Ok(Some(stream))) => stays_open(&stream, self.linger).await,
+                Ok(Ok(None)) => Ok(()),
+                Ok(Err(reason)) => Err(reason),
                 Err(_elapsed) => Err(format!("no connection within {} ms", self.timeout.as_millis()).into()),
             }
         })
     }
 }
 
-async fn connect(endpoint: &EndpointRef) -> Result<(), Arc<str>> {
-    let Target::Authority(text) = &endpoint.endpoint().target else { return Ok(()) };
+/// Fails if the other side closes within `linger`. Whoever speaks first is there.
+async fn stays_open(stream: &TcpStream, linger: Duration) -> Result<(), Arc<str>> {
+    if linger.is_zero() {
+        return Ok(());
+    }
+    let mut first = [0];
+    match tokio::time::timeout(linger, stream.peek(&mut first)).await {
+        Err(_) | Ok(Ok(1..)) => Ok(()),
+        Ok(Ok(0)) => Err("it accepts connections and closes them at once".into()),
+        Ok(Err(error)) => Err(format!("it accepts connections and breaks them: {error}").into()),
+    }
+}
+
+/// A connection; `None` for a grant, which is not connected to here.
+async fn connect(endpoint: &EndpointRef) -> Result<Option<TcpStream>, Arc<str>> {
+    let Target::Authority(text) = &endpoint.endpoint().target else { return Ok(None) };
     let Authority { host, port } = Authority::parse(text).map_err(|refused| Arc::from(refused.to_string()))?;
     let (name, addresses): (String, Vec<SocketAddr>) = match host {
         Host::Address(ip) => (String::new(), vec![SocketAddr::new(ip, port)]),
@@ -97,8 +117,8 @@ async fn connect(endpoint: &EndpointRef) -> Result<(), Arc<str>> {
             last = refused.to_string().into();
             continue;
         }
-        match tokio::net::TcpStream::connect(address).await {
-            Ok(_closed_at_once) => return Ok(()),
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(Some(stream)),
             Err(error) => last = format!("{address}: {error}").into(),
         }
     }
@@ -137,7 +157,7 @@ mod tests {
         (listener, port)
     }
 
-    const PROBE: TcpProbe = TcpProbe { timeout: Duration::from_secs(10) };
+    const PROBE: TcpProbe = TcpProbe { timeout: Duration::from_secs(10), linger: Duration::ZERO };
 
     #[tokio::test]
     async fn the_endpoint_that_accepts_is_kept_and_the_one_that_refuses_is_not() {
@@ -170,5 +190,23 @@ mod tests {
         let set = EndpointSet::new(vec![endpoint], &Arc::new(policy), None, Instant::now(), 16).unwrap();
         let reason = accepting(&PROBE, &set).await.unwrap_err();
         assert!(reason.contains("not allowed"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn who_accepts_and_closes_at_once_is_not_ready() {
+        let probe = TcpProbe { timeout: Duration::from_secs(10), linger: Duration::from_millis(200) };
+        let (closing, port) = listener().await;
+        let closer = tokio::spawn(async move {
+            while let Ok((stream, _peer)) = closing.accept().await {
+                drop(stream);
+            }
+        });
+        let places = set(&[format!("127.0.0.1:{port}")]);
+        let error = accepting(&probe, &places).await.unwrap_err();
+        assert!(error.contains("closes them at once"), "{error}");
+        assert!(accepting(&PROBE, &places).await.is_ok(), "without a linger a connection is enough");
+        closer.abort();
+        let (_open, port) = listener().await;
+        assert!(accepting(&probe, &set(&[format!("127.0.0.1:{port}")])).await.is_ok());
     }
 }
