@@ -9,7 +9,8 @@ use crate::command::{Task, attempt, cargo_command, has, run, step};
 use crate::{debian, root, target};
 
 /// The bundled plugins: package and name of the component.
-const BUNDLED: [(&str, &str); 3] = [
+const BUNDLED: [(&str, &str); 4] = [
+    ("wicketgate-plugin-docker", "docker"),
     ("wicketgate-plugin-ecs", "ecs"),
     ("wicketgate-plugin-faas-provider", "faas-provider"),
     ("wicketgate-plugin-local", "local"),
