@@ -22,6 +22,7 @@ mod architecture;
 mod compile;
 mod config;
 mod conformance;
+mod docker;
 mod ecs;
 mod faas_provider;
 mod forward;

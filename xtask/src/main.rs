@@ -96,6 +96,8 @@ fn test(arguments: &[String]) -> Task {
     plugins::build(true)?;
     debian::need("python3", "python3", "it runs the tests' independent provider")?;
     moto::environment()?;
+    debian::need("dockerd", "docker.io iptables", "the tests run a Docker Engine of their own")?;
+    debian::need("busybox", "busybox-static", "it brings up the network of that engine")?;
     step("building and running the tests (the first time takes about ten minutes: wasmtime is compiled)");
     let mut words = vec!["test", "--workspace"];
     if !arguments.is_empty() {

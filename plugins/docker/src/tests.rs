@@ -1,5 +1,7 @@
 //! What is sent for each operation, and what becomes of the answers: Docker's, and Podman's.
 
+#![expect(clippy::needless_pass_by_value, reason = "fixtures take JSON as it is written")]
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -87,8 +89,8 @@ fn the_manifest_is_json_and_wrong_settings_are_told() {
 #[test]
 fn a_service_is_found_by_its_exact_name_and_its_label() {
     let own = json!({ "com.openfaas.function": "echo", "team": "blue", "com.openfaas.annotations.topic": "news" });
-    let others = [service("echo-2", json!({ "com.openfaas.function": "echo-2" }), 9, 9)];
-    play(vec![("GET /services?", 200, json!([others[0], service("echo", own, 3, 5)]))]);
+    let other = service("echo-2", json!({ "com.openfaas.function": "echo-2" }), 9, 9);
+    play(vec![("GET /services?", 200, Value::Array(vec![other, service("echo", own, 3, 5)]))]);
     let status = swarm().get_replicas("echo", "fns").unwrap();
     // Tasks that still run while they are being stopped are no available ones.
     assert_eq!((status.replicas, status.available_replicas, status.version.as_deref()), (3, 3, Some("7")));
@@ -96,7 +98,7 @@ fn a_service_is_found_by_its_exact_name_and_its_label() {
     assert_eq!(status.annotations, [("topic".to_owned(), "news".to_owned())]);
     assert_eq!(sent(), ["GET /services"]);
 
-    play(vec![("GET /services?", 200, json!([service("echo", json!({}), 3, 3)]))]);
+    play(vec![("GET /services?", 200, Value::Array(vec![service("echo", json!({}), 3, 3)]))]);
     assert_eq!(swarm().get_replicas("echo", "fns").unwrap_err().kind, ErrorKind::NotFound, "it is no function");
     assert_eq!(swarm().get_replicas("echo", "other").unwrap_err().kind, ErrorKind::NotFound);
 }

@@ -1,0 +1,162 @@
+//! A Docker Engine of the tests' own, in a network and a process namespace of its own: nothing of it
+//! can be left behind, and no engine of the machine is touched.
+//!
+//! One engine serves all tests of a run. It lives as long as the test process: the engine's first
+//! process reads a pipe of ours and takes everything down when the pipe closes, however we ended.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use nix::sched::{CloneFlags, setns};
+use serde_json::{Value, json};
+
+use super::{Connection, Output, Reply, wait_until};
+
+/// The image of all functions: one static program.
+pub const IMAGE: &str = "function:1";
+
+/// The engine's first process: it starts the engine, waits until our pipe closes, and cleans up.
+const KEEPER: &str = r#"
+set -u
+busybox ip link set lo up
+mount -t proc proc /proc
+{
+    dockerd --data-root "$1/data" --exec-root "$1/exec" --host "unix://$1/docker.sock" --pidfile "$1/pid" \
+        --cgroup-parent "/$2" --iptables=false --ip-forward=false --ip-masq=false --shutdown-timeout 1 </dev/null
+    echo "the engine ended"
+} 2>&1 &
+read -r _
+kill "$(cat "$1/pid")" 2>/dev/null
+wait
+rm -rf "$1"
+for cgroup in /sys/fs/cgroup/*/"$2" /sys/fs/cgroup/"$2"; do
+    [ -d "$cgroup" ] && find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null
+done
+"#;
+
+/// A running engine.
+pub struct Engine {
+    folder: PathBuf,
+    network: File,
+    output: Output,
+    /// Its closing is the engine's end.
+    _pipe: std::process::ChildStdin,
+}
+
+/// Runs a test within the engine's network, where its published ports are on the loopback.
+pub fn with_engine(test: impl FnOnce(&'static Engine) + Send) {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    let engine = ENGINE.get_or_init(Engine::start);
+    let outcome = std::thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            // Of this thread only, and of what it starts.
+            setns(&engine.network, CloneFlags::CLONE_NEWNET).expect("enter the engine's network");
+            test(engine);
+        });
+        inside.join()
+    });
+    if let Err(panic) = outcome {
+        eprintln!("{:-^100}\n{}{:-^100}", " the engine said ", tail(&engine.output.text()), "");
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// The last lines of a text.
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].iter().map(|line| format!("{line}\n")).collect()
+}
+
+impl Engine {
+    fn start() -> Self {
+        let missing = "these tests run a real Docker Engine: they need root, and Debian's docker.io and busybox-static \
+                       (`cargo xtask test` installs them)";
+        let folder = tempfile::Builder::new().prefix("wicketgate-docker-").tempdir().unwrap().keep();
+        let cgroup = format!("wicketgate-test-{}", std::process::id());
+        let mut keeper = Command::new("unshare");
+        keeper.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", KEEPER, "keeper"]);
+        keeper.arg(&folder).arg(&cgroup).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Not ended by the terminal's ctrl-C: it ends after us, by the pipe.
+        std::os::unix::process::CommandExt::process_group(&mut keeper, 0);
+        let mut child = keeper.spawn().unwrap_or_else(|error| panic!("unshare: {error}; {missing}"));
+        let output = Output::default();
+        drop(output.drain(child.stdout.take().unwrap()));
+        drop(output.drain(child.stderr.take().unwrap()));
+        let pipe = child.stdin.take().unwrap();
+        let socket = folder.join("docker.sock");
+        wait_until("the engine answers", || {
+            let ended = child.try_wait().unwrap();
+            let said = output.text();
+            assert!(ended.is_none() && !said.contains("the engine ended"), "no engine: {missing}\n{}", tail(&said));
+            std::os::unix::net::UnixStream::connect(&socket).is_ok()
+                && Connection::unix(&socket).send("GET", "/_ping", &[], b"").status == 200
+        });
+        let network = File::open(format!("/proc/{}/ns/net", child.id())).unwrap();
+        let engine = Self { folder, network, output, _pipe: pipe };
+        engine.import();
+        let address = json!({ "ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1" });
+        engine.post("/swarm/init", &address);
+        engine
+    }
+
+    /// Makes the image from the one program that it holds.
+    fn import(&self) {
+        let program = self.folder.join("function");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/function.rs");
+        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let mut compile = Command::new(rustc);
+        compile.args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-o"]).arg(&program).arg(source);
+        assert!(compile.status().unwrap().success(), "the function of the tests does not compile");
+        let tar = Command::new("tar").arg("-C").arg(&self.folder).args(["-c", "function"]).output().unwrap();
+        assert!(tar.status.success(), "{}", String::from_utf8_lossy(&tar.stderr));
+        let target = "/v1.41/images/create?fromSrc=-&repo=function&tag=1&changes=CMD%20%5B%22/function%22%5D";
+        let mut connection = Connection::unix(&self.socket());
+        let reply = connection.send("POST", target, &[("content-type", "application/x-tar")], &tar.stdout);
+        assert!(reply.status == 200 && !reply.text().contains("error"), "{}", reply.text());
+    }
+
+    /// The engine's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("docker.sock")
+    }
+
+    /// A request to the engine, past any gateway.
+    pub fn ask(&self, method: &str, path: &str, body: &Value) -> Reply {
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let headers = [("content-type", "application/json")];
+        Connection::unix(&self.socket()).send(method, &format!("/v1.41{path}"), &headers, text.as_bytes())
+    }
+
+    /// What the engine holds at a path.
+    pub fn get(&self, path: &str) -> Value {
+        let reply = self.ask("GET", path, &Value::Null);
+        assert_eq!(reply.status, 200, "GET {path}: {}", reply.text());
+        reply.json()
+    }
+
+    /// A POST that must succeed.
+    pub fn post(&self, path: &str, body: &Value) -> Value {
+        let reply = self.ask("POST", path, body);
+        assert!((200..300).contains(&reply.status), "POST {path}: {} {}", reply.status, reply.text());
+        if reply.body.is_empty() { Value::Null } else { reply.json() }
+    }
+
+    /// The containers that a label selects, running or not.
+    pub fn containers(&self, label: &str) -> Vec<Value> {
+        let filters = format!("%7B%22label%22%3A%5B%22{label}%22%5D%7D");
+        self.get(&format!("/containers/json?all=true&filters={filters}")).as_array().unwrap().clone()
+    }
+
+    /// Makes a container that listens on `address:port`, does not start it, and answers its id.
+    pub fn create(&self, name: &str, labels: Value, address: (&str, u16)) -> String {
+        let port = json!([{ "HostIp": address.0, "HostPort": address.1.to_string() }]);
+        let body = json!({
+            "Image": IMAGE, "Labels": labels, "Env": [format!("NAME={name}")], "ExposedPorts": { "8080/tcp": {} },
+            "HostConfig": { "Init": true, "PortBindings": { "8080/tcp": port } },
+        });
+        let made = self.post(&format!("/containers/create?name={name}"), &body);
+        made["Id"].as_str().unwrap().to_owned()
+    }
+}
