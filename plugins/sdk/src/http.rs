@@ -231,6 +231,15 @@ impl Response {
     }
 }
 
+/// Waits for up to `span` until one of several answers has more to [`read`](Response::read), or came
+/// to its end: its place in `answers`. `None` if none has in that time. For streams that are followed
+/// side by side; the time counts against the call's budget of wall time.
+#[must_use]
+pub fn wait_for_any(answers: &[&Response], span: Duration) -> Option<usize> {
+    let bodies: Vec<&transport::Body> = answers.iter().map(|answer| &answer.body).collect();
+    transport::ready(&bodies, span)
+}
+
 /// Status, fields and body of an answer, as a transport hands them over.
 pub(crate) type Head<B> = (u16, Vec<(String, String)>, B);
 

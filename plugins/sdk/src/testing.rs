@@ -122,6 +122,11 @@ impl Body {
     }
 }
 
+/// Played answers are there at once: the first one always has more, or came to its end.
+pub(crate) fn ready(bodies: &[&Body], _span: Duration) -> Option<usize> {
+    (!bodies.is_empty()).then_some(0)
+}
+
 pub(crate) fn exchange(request: Request) -> Result<Head<Body>, Failure> {
     let answer = PLATFORM.with_borrow_mut(|platform| match platform {
         Some(platform) => platform(&request),

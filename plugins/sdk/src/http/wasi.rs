@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use crate::ErrorKind;
+use crate::bindings::imports::wasi::clocks::monotonic_clock::subscribe_duration;
 use crate::bindings::imports::wasi::http::outgoing_handler::handle;
 use crate::bindings::imports::wasi::http::types::{
     ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
     RequestOptions, Scheme, http_error_code,
 };
+use crate::bindings::imports::wasi::io::poll::{Pollable, poll};
 use crate::bindings::imports::wasi::io::streams::{InputStream, StreamError};
 
 use super::{Failure, Head, Request};
@@ -34,6 +36,15 @@ impl Body {
             }
         }
     }
+}
+
+/// Waits until a body has more or came to its end: its place; `None` when the time is up.
+pub(crate) fn ready(bodies: &[&Body], span: Duration) -> Option<usize> {
+    let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    let mut waited_for: Vec<Pollable> = bodies.iter().map(|body| body.stream.subscribe()).collect();
+    waited_for.push(subscribe_duration(nanos));
+    let ready = poll(&waited_for.iter().collect::<Vec<_>>());
+    ready.into_iter().filter_map(|index| usize::try_from(index).ok()).find(|index| *index < bodies.len())
 }
 
 /// Sends a request and waits for the head of its answer.
