@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// The plugins that a gateway is not whole without.
-const BUNDLED: [&str; 4] = ["docker", "ecs", "faas-provider", "local"];
+const BUNDLED: [&str; 6] = ["docker", "ecs", "faas-provider", "kubernetes", "local", "nomad"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let output = PathBuf::from(env::var("OUT_DIR")?);

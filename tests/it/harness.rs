@@ -6,6 +6,7 @@
 pub mod docker;
 pub mod http;
 pub mod platform;
+pub mod replay;
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::fs::PermissionsExt as _;

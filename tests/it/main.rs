@@ -27,6 +27,7 @@ mod ecs;
 mod faas_provider;
 mod forward;
 mod harness;
+mod kubernetes;
 mod local;
 mod plugin_check;
 mod plugins;

@@ -9,11 +9,13 @@ use crate::command::{Task, attempt, cargo_command, has, run, step};
 use crate::{debian, root, target};
 
 /// The bundled plugins: package and name of the component.
-const BUNDLED: [(&str, &str); 4] = [
+const BUNDLED: [(&str, &str); 6] = [
     ("wicketgate-plugin-docker", "docker"),
     ("wicketgate-plugin-ecs", "ecs"),
     ("wicketgate-plugin-faas-provider", "faas-provider"),
+    ("wicketgate-plugin-kubernetes", "kubernetes"),
     ("wicketgate-plugin-local", "local"),
+    ("wicketgate-plugin-nomad", "nomad"),
 ];
 
 /// The target of guests that are componentized here, so that they import exactly what they use.
