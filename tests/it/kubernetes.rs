@@ -1,9 +1,6 @@
 //! The Kubernetes provider, before a recording of a real API server; and before a real one where
 //! `KUBECONFIG` names it.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-
 use serde_json::json;
 
 use crate::harness::replay::{Replay, Script};
@@ -62,53 +59,6 @@ fn quiet_watch() -> Script {
 }
 
 const WATCH: &str = "[scaling]\nwatch-wait = \"20s\"\n";
-
-/// A function at the pods' port on each of these loopback addresses; it answers with its address.
-fn pods(addresses: &[&'static str]) -> u16 {
-    let first = TcpListener::bind((addresses[0], 0)).unwrap();
-    let port = first.local_addr().unwrap().port();
-    let rest = addresses[1..].iter().map(|address| TcpListener::bind((*address, port)).unwrap());
-    for (listener, address) in std::iter::once(first).chain(rest).zip(addresses.to_vec()) {
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().map_while(Result::ok) {
-                std::thread::spawn(move || {
-                    let mut request = [0; 4096];
-                    while stream.read(&mut request).is_ok_and(|count| count > 0) {
-                        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{address}", address.len());
-                        if stream.write_all(answer.as_bytes()).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-    }
-    port
-}
-
-#[test]
-fn a_function_is_called_from_zero_on_the_pod_that_is_ready() {
-    let port = pods(&["127.77.0.11", "127.77.0.12", "127.77.0.13"]);
-    // A cold start asks for one instance by the version that it read; the recording set three without one.
-    let wish = json!({ "metadata": { "resourceVersion": "308" }, "spec": { "replicas": 1 } });
-    let day = recording("scale-zero-to-three-to-zero").with_body("set three", wish);
-    // Pods' addresses that never existed become loopback ones.
-    let day =
-        day.with_text("\"10.77.0.", "\"127.77.0.").with_text("\"port\":8080}]}", &format!("\"port\":{port}}}]}}"));
-    let replay = Replay::start(healthy().then(quiet_watch()).then(day));
-    let gateway = gateway(&replay, WATCH);
-    let reply = gateway.get("/function/echo.fns");
-    replay.check();
-    assert_eq!((reply.status, reply.text().as_str()), (200, "127.77.0.11"), "{}", reply.text());
-    assert!(reply.header("server-timing").is_some_and(|timing| timing.contains("scale;dur=")), "{:?}", reply.headers);
-    // The others become ready, and take requests too.
-    let mut seen = std::collections::BTreeSet::new();
-    wait_until("all three pods answer", || {
-        seen.insert(gateway.get("/function/echo.fns").text());
-        seen.len() == 3
-    });
-    assert_eq!(replay.count("PATCH"), 1);
-}
 
 #[test]
 fn counts_are_set_and_read_through_the_api() {

@@ -145,7 +145,7 @@ impl Script {
     }
 
     /// The same answer to a read of another path, which has no body.
-    pub(crate) fn as_read(mut self, name: &str, path: &str) -> Self {
+    pub(crate) fn turned_into_read(mut self, name: &str, path: &str) -> Self {
         let exchange = self.exchange(name);
         "GET".clone_into(&mut exchange.method);
         path.clone_into(&mut exchange.path);

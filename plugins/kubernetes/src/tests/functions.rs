@@ -173,7 +173,9 @@ fn a_deletion_takes_exactly_what_was_read_and_its_service() {
     let gone =
         gone.then(recording("delete").only(&["precondition uid equal"]).with_body("precondition uid equal", body));
     let no_service = recording("not-found").only(&["create in absent namespace, admin"]);
-    play(gone.then(no_service.as_read("create in absent namespace, admin", "/api/v1/namespaces/fns/services/figlet")));
+    play(gone.then(
+        no_service.turned_into_read("create in absent namespace, admin", "/api/v1/namespaces/fns/services/figlet"),
+    ));
     kubernetes().delete_function("figlet", "fns").unwrap();
 }
 

@@ -56,7 +56,7 @@ fn a_snapshot_goes_through_pages_and_namespaces() {
         .iter()
         .fold(recording("list-paging").only(&pages), |script, page| script.with_query(page, "limit", "250"));
     let nothing = recording("list-paging").only(&["selector matches nothing"]).with_text("1658", "1700");
-    let nothing = nothing.as_read("selector matches nothing", "/apis/apps/v1/namespaces/other/deployments");
+    let nothing = nothing.turned_into_read("selector matches nothing", "/apis/apps/v1/namespaces/other/deployments");
     let nothing = nothing.with_query("selector matches nothing", "labelSelector", "faas_function");
     play(script.then(nothing.with_query("selector matches nothing", "limit", "250")));
     let namespaces = ["fns".to_owned(), "other".to_owned()];
@@ -114,7 +114,7 @@ fn an_event_that_was_cut_is_not_half_told() {
         )
     };
     let whole = format!("{}\n{}", line(5), line(6));
-    always(200, &whole[..whole.len() - 3]);
+    always(200, whole.get(..whole.len() - 3).unwrap());
     let news = changes(Some("f|4"));
     assert_eq!((told(&news).len(), news.cursor.as_str()), (1, "f|5"));
     always(200, "nonsense\n");
