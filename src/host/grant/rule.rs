@@ -9,7 +9,8 @@
 //! * The method and the bytes of the path match exactly; `*` is within a segment (and a segment that
 //!   is only `*` is not empty), `**` is anything, `{namespace}` is one of the provider's namespaces.
 //! * Query parameters are closed: one that no rule lists is refused. A listed one has to be there,
-//!   unless its pattern is `*` or its name ends with `?`. Every occurrence has to match.
+//!   unless its pattern is `*` or its name ends with `?`. Every occurrence has to match; `|` stands
+//!   between patterns of which one has to (`topic=Job:*|Allocation:*`), since no query has it as it is.
 //! * Header fields in `headers` have to be there, and every value has to match. They also pass the
 //!   allowlist of fields.
 //! * `body` says what may stand in the request's body ([`body`](super::body)). A request whose body does
@@ -98,7 +99,8 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct QueryRule {
     name: String,
-    value: Pattern,
+    /// One of them has to match.
+    values: Vec<Pattern>,
     is_required: bool,
 }
 
@@ -231,7 +233,7 @@ impl Rule {
     /// Names and values are compared as they are sent: an encoded letter is another name.
     fn query_matches(&self, query: &str, namespaces: &[Namespace]) -> bool {
         let listed = |(name, value): (&str, &str)| {
-            self.query.iter().any(|rule| rule.name == name && rule.value.matches(value.as_bytes(), namespaces))
+            self.query.iter().any(|rule| rule.name == name && rule.allows(value, namespaces))
         };
         parameters(query).all(listed)
             && self
@@ -249,10 +251,10 @@ pub(crate) fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
 
 impl QueryRule {
     fn parse(name: &str, value: &str) -> Result<Self, InvalidRule> {
-        let pattern = parse_value(value)?;
+        let values = value.split('|').map(parse_value).collect::<Result<Vec<_>, _>>()?;
         let (name, may_be_absent) = match name.strip_suffix('?') {
             Some(name) => (name, true),
-            None => (name, pattern.is_any()),
+            None => (name, values.iter().any(Pattern::is_any)),
         };
         let is_name = !name.is_empty()
             && name
@@ -261,7 +263,11 @@ impl QueryRule {
         if !is_name {
             return Err(InvalidRule::Query(name.to_owned()));
         }
-        Ok(Self { name: name.to_owned(), value: pattern, is_required: !may_be_absent })
+        Ok(Self { name: name.to_owned(), values, is_required: !may_be_absent })
+    }
+
+    fn allows(&self, value: &str, namespaces: &[Namespace]) -> bool {
+        self.values.iter().any(|pattern| pattern.matches(value.as_bytes(), namespaces))
     }
 }
 
@@ -302,8 +308,11 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.path)?;
         for (index, rule) in self.query.iter().enumerate() {
-            let optional = if rule.is_required || rule.value.is_any() { "" } else { "?" };
-            write!(f, "{}{}{optional}={}", if index == 0 { '?' } else { '&' }, rule.name, rule.value)?;
+            let optional = if rule.is_required || rule.values.iter().any(Pattern::is_any) { "" } else { "?" };
+            write!(f, "{}{}{optional}=", if index == 0 { '?' } else { '&' }, rule.name)?;
+            for (place, value) in rule.values.iter().enumerate() {
+                write!(f, "{}{value}", if place == 0 { "" } else { "|" })?;
+            }
         }
         for (name, value) in &self.headers {
             write!(f, " {name}: {value}")?;
