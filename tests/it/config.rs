@@ -88,10 +88,10 @@ fn a_port_that_is_taken_ends_the_start_with_a_sentence() {
     assert!(said.contains(first.address()), "{said}");
 }
 
-/// The configurations that `docs/providers` offers for Docker.
+/// The configurations that `docs/providers` offers, but for those that read a cluster's own description.
 #[test]
-fn the_ready_configurations_for_docker_have_no_mistakes() {
-    for file in ["docker.toml", "docker-swarm.toml"] {
+fn the_ready_configurations_have_no_mistakes() {
+    for file in ["docker.toml", "docker-swarm.toml", "ecs.toml", "faas-provider.toml", "local.toml", "nomad.toml"] {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/providers").join(file);
         let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_wicketgate"));
         let output = check.arg("check").arg("--config").arg(&path).output().unwrap();
