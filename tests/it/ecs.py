@@ -160,7 +160,8 @@ class Layer(BaseHTTPRequestHandler):
         """Sends the request on as it is, `host` included, which is part of what is signed."""
         headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
         # Without checks moto still reads there which of all its services is asked.
-        headers.setdefault("Authorization", UNSIGNED)
+        if "Authorization" not in self.headers:
+            headers["Authorization"] = UNSIGNED
         request = urllib.request.Request(self.world.moto + self.path, data=body, headers=headers, method=self.command)
         try:
             with urllib.request.urlopen(request) as answer:

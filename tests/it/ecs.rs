@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Connection, Gateway, Output, wait_until};
+use crate::harness::{Connection, Gateway, GatewayBuilder, Output, wait_until};
 
 /// moto's server behind the layer of `ecs.py`, as a child process. Dropping it ends it.
 struct Ecs {
@@ -24,10 +24,26 @@ fn python() -> PathBuf {
 }
 
 impl Ecs {
+    /// One that takes whatever comes.
     fn start() -> Self {
+        Self::spawn(&[])
+    }
+
+    /// One that checks signatures and policies.
+    fn with_checks() -> Self {
+        Self::spawn(&["--auth"])
+    }
+
+    fn spawn(arguments: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/ecs.py");
         let mut command = Command::new(python());
-        command.arg("-u").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .arg("-u")
+            .arg(script)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (output, errors) = (Output::default(), Output::default());
         output.drain(child.stdout.take().unwrap());
@@ -40,14 +56,29 @@ impl Ecs {
 
     /// The gateway before it. `more` is more of its `config`.
     fn gateway(&self, more: &str) -> Gateway {
-        Gateway::with(&format!(
+        Gateway::with(&self.config(more, ""))
+    }
+
+    /// The gateway that signs as a user, or with another secret.
+    fn signing_gateway(&self, user: &str, secret: Option<&str>) -> Gateway {
+        let auth = "auth = { aws = { region = \"eu-west-1\", service = \"ecs\", access-key-file = \"{folder}/key\", \
+                    secret-key-file = \"{folder}/secret\" } }";
+        let keys = &self.facts[user];
+        GatewayBuilder::new(&self.config("", auth))
+            .file("key", keys["key"].as_str().unwrap())
+            .file("secret", secret.unwrap_or(keys["secret"].as_str().unwrap()))
+            .start()
+    }
+
+    fn config(&self, more: &str, auth: &str) -> String {
+        format!(
             "[provider.cloud]\ncomponent = \"builtin:ecs\"\nnamespaces = [\"openfaas-fn\"]\ndefault = true\n\
              [provider.cloud.config]\nclusters = {{ openfaas-fn = \"functions\" }}\nport = {}\n{more}\n\
              [provider.cloud.config.deploy]\nsubnets = {}\nsecurity-groups = {}\n\
-             [provider.cloud.grant.ecs]\nconnect = \"http://{}\"\nprofile = \"ecs\"\n\
+             [provider.cloud.grant.ecs]\nconnect = \"http://{}\"\nprofile = \"ecs\"\n{auth}\n\
              [provider.cloud.endpoints]\nallow = [\"127.0.1.0/24\"]\n",
             self.facts["port"], self.facts["subnets"], self.facts["groups"], self.address
-        ))
+        )
     }
 
     fn control(&self, path: &str, body: &Value) {
@@ -198,4 +229,29 @@ fn an_address_that_a_task_gave_up_gets_no_request_any_more() {
             "the old address answers for somebody else now"
         );
     }
+}
+
+#[test]
+fn every_request_is_signed_and_what_the_policy_refuses_is_the_platforms_word() {
+    let ecs = Ecs::with_checks();
+    let gateway = ecs.signing_gateway("gateway", None);
+    deploy(&gateway, "figlet");
+    scale(&gateway, "figlet", 0);
+    let cold = gateway.post("/function/figlet", "the quick brown fox");
+    assert_eq!((cold.status, cold.text().as_str()), (200, "127.0.1.1 4"));
+    assert_eq!(gateway.get("/system/functions").json()[0]["name"], "figlet");
+
+    let reader = ecs.signing_gateway("reader", None);
+    assert_eq!(reader.get("/system/function/figlet").json()["replicas"], 1);
+    let body = json!({ "serviceName": "figlet", "replicas": 5 }).to_string();
+    assert_eq!(reader.post("/system/scale-function/figlet", body).code(502), "platform_denied");
+
+    let forger = ecs.signing_gateway("gateway", Some("not the secret"));
+    assert_eq!(forger.get("/system/function/figlet").code(502), "platform_unauthenticated");
+
+    let update = json!({ "service": "figlet", "image": "example/figlet:2" }).to_string();
+    assert_eq!(gateway.send("PUT", "/system/functions", &[], update).status, 202);
+    let delete = json!({ "functionName": "figlet" }).to_string();
+    assert_eq!(gateway.send("DELETE", "/system/functions", &[], delete).status, 202);
+    assert_eq!(gateway.get("/function/figlet").status, 404);
 }
