@@ -13,6 +13,7 @@ fn faas(name: &str, namespace: &str, platform: &Platform) -> String {
 }
 
 const LOCAL: &str = "[provider.here]\ncomponent = \"builtin:local\"\nnamespaces = [\"commands\"]\n\
+                     [provider.here.config]\nnamespaces = [\"commands\"]\n\
                      [provider.here.endpoints]\nallow = [\"127.0.0.0/8\"]\n\
                      [provider.here.command.upper]\ncommand = [\"tr\", \"a-z\", \"A-Z\"]\n";
 
