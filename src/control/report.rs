@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::change::Change;
 use super::slot::Slot;
 use crate::name::{Generation, Namespace, ProviderName};
-use crate::plugin::Manifest;
+use crate::plugin::{Frame, Manifest, TrapReport};
 use crate::query::{Interface, Provider as _};
 
 /// A provider in a line.
@@ -66,6 +66,49 @@ pub struct Detail {
     pub grants: BTreeMap<String, Granted>,
     /// Its last changes, the newest first.
     pub history: Vec<Change>,
+    /// The last calls of the active generation that ended in a trap or a broken budget, the newest first.
+    pub traps: Vec<Trap>,
+}
+
+/// A call that the plugin did not survive.
+#[derive(Clone, Debug, Serialize)]
+pub struct Trap {
+    /// When it ended, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Which interface was called.
+    pub interface: &'static str,
+    /// About which function, if it was about one.
+    pub function: Option<String>,
+    /// For which request, if it was for one.
+    pub call_id: Option<String>,
+    /// What happened.
+    pub message: String,
+    /// Processor time that it had used, in microseconds.
+    pub cpu_us: u64,
+    /// Time since it began, in microseconds.
+    pub wall_us: u64,
+    /// Memory of its instance, in bytes.
+    pub memory: usize,
+    /// Where the plugin was, the innermost frame first.
+    pub frames: Vec<Frame>,
+}
+
+impl From<TrapReport> for Trap {
+    fn from(report: TrapReport) -> Self {
+        let TrapReport { at, interface, function, call_id, message, cpu, wall, memory, frames } = report;
+        let micros = |span: std::time::Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            at_ms: micros(at.duration_since(UNIX_EPOCH).unwrap_or_default()) / 1000,
+            interface,
+            function: function.map(|function| function.to_string()),
+            call_id: call_id.map(|id| id.to_string()),
+            message,
+            cpu_us: micros(cpu),
+            wall_us: micros(wall),
+            memory,
+            frames,
+        }
+    }
 }
 
 /// One grant.
@@ -115,6 +158,7 @@ pub(super) fn detail(slot: &Slot) -> Detail {
     });
     Detail {
         overview,
+        traps: status.iter().flat_map(|status| status.traps.iter().cloned().map(Trap::from)).collect(),
         manifest: status.map(|status| status.manifest),
         loaded_ms: loaded.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         grants: granted.collect(),

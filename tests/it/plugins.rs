@@ -76,6 +76,11 @@ fn a_plugin_that_traps_is_asked_twice_and_no_more() {
     assert_eq!(gateway.get("/function/figlet.trap").status, 502);
     let trapped = r#"wicketgate_plugin_calls_total{interface="service-query",outcome="trap",provider="trap"}"#;
     assert!((gateway.metric(trapped) - 2.0).abs() < 0.5, "the caller need not wait for more");
+    let shown = gateway.admin("/providers/trap").json();
+    let traps = shown["traps"].as_array().unwrap();
+    assert_eq!(traps.len(), 2, "{shown}");
+    assert_eq!(traps[0]["function"], "figlet.trap");
+    assert!(traps[0]["call_id"].as_str().is_some_and(|id| !id.is_empty()), "{shown}");
 }
 
 #[test]

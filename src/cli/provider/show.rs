@@ -114,6 +114,34 @@ pub(super) fn detail(body: &Value, now: SystemTime) -> String {
     }
     text.push('\n');
     text.push_str(&changes(body, now, CHANGES_SHOWN));
+    text.push_str(&traps(body, now));
+    text
+}
+
+/// The calls that the plugin did not survive: when, for whom, what it had used, and where it was.
+fn traps(body: &Value, now: SystemTime) -> String {
+    let mut text = String::new();
+    for trap in body["traps"].as_array().into_iter().flatten() {
+        let _ = writeln!(
+            text,
+            "\ntrap {}: {} of {} for call {}: {}",
+            ago(&trap["at_ms"], now),
+            cell(&trap["interface"]),
+            cell(&trap["function"]),
+            cell(&trap["call_id"]),
+            cell(&trap["message"]),
+        );
+        let _ = writeln!(
+            text,
+            "  used {} us of processor time in {} us, {} bytes of memory",
+            cell(&trap["cpu_us"]),
+            cell(&trap["wall_us"]),
+            cell(&trap["memory"]),
+        );
+        for frame in trap["frames"].as_array().into_iter().flatten() {
+            let _ = writeln!(text, "  in {} {}", cell(&frame["function"]), cell(&frame["source"]).trim_matches('-'));
+        }
+    }
     text
 }
 
@@ -228,6 +256,21 @@ mod tests {
         let text = history(&body, now);
         assert!(text.contains("3       2 min ago  swap  admin (uid 0)"), "{text}");
         assert!(text.contains("change 3, refused at step link: no such import"), "{text}");
+    }
+
+    #[test]
+    fn a_trap_is_told_with_its_call_and_its_frames() {
+        let body = json!({ "traps": [{
+            "at_ms": 9_880_000, "interface": "service-query", "function": "figlet.dev", "call_id": "call-7",
+            "message": "the plugin trapped", "cpu_us": 12, "wall_us": 15, "memory": 65536,
+            "frames": [{ "function": "find_service", "source": "src/lib.rs:7", "offset": 1 }],
+        }] });
+        let text = traps(&body, UNIX_EPOCH + Duration::from_secs(10_000));
+        for part in
+            ["2 min ago: service-query of figlet.dev for call call-7", "used 12 us", "in find_service src/lib.rs:7"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     #[test]
