@@ -19,7 +19,7 @@ use super::egress::Hooks;
 use super::guest_log::{GuestLog, LogStream, Stream};
 use super::instance::Stage;
 use super::limits::MemoryLimit;
-use super::load::Shared;
+use super::loaded::Shared;
 use crate::host::processes::Processes;
 use crate::host::state::ProviderState;
 

@@ -15,7 +15,7 @@ use super::clock::Moment;
 use super::guest_log::GuestLog;
 use super::imports::HostState;
 use super::interfaces::Guests;
-use super::load::{Loaded, Shared};
+use super::loaded::{Loaded, Shared};
 use super::trap::Stop;
 use crate::provider::Reuse;
 

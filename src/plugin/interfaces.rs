@@ -6,6 +6,7 @@ use wasmtime::{AsContextMut, Result};
 
 use super::bindings::guest;
 use super::imports::HostState;
+use super::metrics::Slot;
 use crate::query::Interface;
 
 /// What every exported interface's name begins with.
@@ -35,7 +36,7 @@ impl WrongType {
 }
 
 macro_rules! interfaces {
-    ($($field:ident $name:literal $(=> $has:pat)?,)*) => {
+    ($($field:ident $name:literal $(=> $has:path)?,)*) => {
         /// Where a component's exports are: looked up once for each generation.
         pub(super) struct Exports {
             $(pub(super) $field: Option<guest::$field::GuestIndices>,)*
@@ -71,6 +72,15 @@ macro_rules! interfaces {
                     $($($has => self.$field.is_some(),)?)*
                 }
             }
+        }
+
+        /// What the metrics call each interface, by the name of its field.
+        #[expect(non_upper_case_globals, reason = "named as the fields are")]
+        pub(super) mod slot {
+            use super::Slot;
+            use crate::query::Interface;
+
+            $(pub(in crate::plugin) const $field: Slot = [$(Some($has),)? None][0];)*
         }
 
         /// An instance's functions, loaded when an interface is first asked.

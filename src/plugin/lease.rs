@@ -17,11 +17,12 @@ use super::budget::Exceeded;
 use super::clock::Moment;
 use super::convert::{self, BadOutput, Checked};
 use super::instance::{Bounds, Instance, NoInstance, Returned, Stage};
-use super::load::Loaded;
+use super::loaded::Loaded;
 use super::metrics::{Outcome, Slot};
 use super::trap::history::TrapReport;
 use super::trap::{self, Diagnosis, Stop};
 use crate::name::{FunctionRef, Generation};
+use crate::provider::Limits;
 use crate::query::{Cause, Interface, PluginFault, QueryError, caller};
 
 /// How a call is scheduled.
@@ -37,6 +38,16 @@ pub(super) enum Turn {
     Poll,
     /// The one watch: beside the others, in an instance of its own.
     Watch,
+}
+
+impl Turn {
+    /// How long such a call may take, but for what it waits for the platform.
+    pub(super) fn wall(self, limits: &Limits) -> Duration {
+        match self {
+            Self::Any | Self::Write | Self::Poll | Self::Watch => limits.call_timeout,
+            Self::Long => limits.deploy_timeout,
+        }
+    }
 }
 
 /// What is asked of an instance.

@@ -18,7 +18,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 
-use super::load::{Candidate, Loaded};
+use super::loaded::{Candidate, Loaded};
 use super::manifest::Manifest;
 use super::record::Recorder;
 use super::trap::history::TrapReport;

@@ -20,7 +20,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
-use super::load::{Candidate, Loaded};
+use super::loaded::{Candidate, Loaded};
 use super::record::{Known, Recorded};
 use super::registry::PluginProvider;
 use crate::name::FunctionRef;

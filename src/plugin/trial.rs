@@ -10,7 +10,7 @@ use super::bindings::types;
 use super::clock::Moment;
 use super::convert::{self, BadOutput, Checked};
 use super::instance::{Bounds, Instance, NoInstance, Stage};
-use super::load::{Candidate, Loaded};
+use super::loaded::{Candidate, Loaded};
 use super::trap::{self, Stop};
 use crate::name::{FunctionRef, Generation};
 use crate::query::{Cause, Interface, PluginFault, QueryError, ServiceStatus};

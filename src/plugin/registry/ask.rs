@@ -24,8 +24,9 @@ macro_rules! about {
 }
 
 /// One call: the generation that serves, a lease, the guest's function, and the answer checked.
+/// `waiting` is what the platform may be waited for, on top of what the turn allows.
 macro_rules! ask {
-    ($self:ident $(for $function:ident)? $(in $namespace:ident)?, $field:ident, $slot:expr, $turn:expr, $wall:expr,
+    ($self:ident $(for $function:ident)? $(in $namespace:ident)?, $field:ident as $turn:ident $(waiting $wait:expr)?,
      |$guest:ident, $store:ident| $call:expr, |$active:ident, $answer:ident| $convert:expr $(,)?) => {{
         let $active = serving!($self $($function)?)?;
         // Only a canary is compared by its times.
@@ -36,9 +37,10 @@ macro_rules! ask {
             $(plugin.shared.confine(&$function.namespace)?;)?
             $(plugin.shared.confine(&$namespace)?;)?
             if plugin.exports.$field.is_none() {
-                return Err(missing($slot));
+                return Err(missing(slot::$field));
             }
-            let ask = Ask { slot: $slot, turn: $turn, wall: ($wall)(&plugin.shared.limits), function: about!($($function)?) };
+            let wall = Turn::$turn.wall(&plugin.shared.limits) $(+ $wait)?;
+            let ask = Ask { slot: slot::$field, turn: Turn::$turn, wall, function: about!($($function)?) };
             let mut lease = Lease::take(plugin, $active.number, ask).await?;
             let (Instance { store, guests, instance, .. }, bounds) = lease.parts();
             let returned = {
@@ -56,13 +58,13 @@ macro_rules! ask {
             // The call first: most return at once, and then nobody waits for a cut.
             biased;
             answered = call => answered,
-            () = $active.gate.cut($turn) => Err(drain::cut()),
+            () = $active.gate.cut(Turn::$turn) => Err(drain::cut()),
         };
         if let Some(begun) = begun
             && let Some(canary) = $self.canary.load().as_ref()
         {
             canary.count($active.number, &answered, Moment::now().since(begun));
         }
-        answered.map_err(|error| error.of(&$self.name, $active.number))
+        answered.map_err(|error| error.of(&$self.name, $active.number)$(.about($function))?)
     }};
 }

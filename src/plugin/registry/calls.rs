@@ -7,12 +7,12 @@ use super::super::clock::Moment;
 use super::super::convert::endpoints::endpoints;
 use super::super::convert::{Checked, Foreign, change_set, functions as convert, lists, service_status};
 use super::super::instance::Instance;
+use super::super::interfaces::slot;
 use super::super::lease::{Ask, Lease, Turn};
-use super::super::load::Shared;
+use super::super::loaded::Shared;
 use super::super::metrics::Slot;
 use super::{PluginProvider, drain};
 use crate::name::{FunctionRef, Generation, Namespace, ProviderName};
-use crate::provider::Limits;
 use crate::query::functions::{
     FunctionDeployment, FunctionPage, FunctionStatus, LogBatch, LogRequest, NamePage, NamespaceEntry, Platform, Secret,
 };
@@ -42,20 +42,11 @@ fn milliseconds(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }
 
-fn call_timeout(limits: &Limits) -> Duration {
-    limits.call_timeout
-}
-
-fn deploy_timeout(limits: &Limits) -> Duration {
-    limits.deploy_timeout
-}
-
 impl PluginProvider {
-    /// How long a call that waits for the platform may wait, and how long it may take in all.
-    fn long_poll(&self, asked: Duration) -> (Duration, Duration) {
-        let limits = self.active().map_or_else(|_none| Limits::default(), |active| active.plugin.shared.limits.clone());
-        let wait = asked.min(limits.watch_timeout);
-        (wait, wait + limits.call_timeout)
+    /// How long a call may wait for the platform, which comes on top of the time that it may take.
+    fn long_poll(&self, asked: Duration) -> Duration {
+        let longest = self.active().map(|active| active.plugin.shared.limits.watch_timeout);
+        asked.min(longest.unwrap_or_default())
     }
 
     async fn ask_changes(
@@ -64,17 +55,13 @@ impl PluginProvider {
         cursor: Option<&str>,
         timeout: Duration,
     ) -> Result<ChangeSet, QueryError> {
-        let (wait, wall) = self.long_poll(timeout);
+        let wait = self.long_poll(timeout);
         if let Ok(active) = self.active() {
             namespaces.iter().try_for_each(|namespace| active.plugin.shared.confine(namespace))?;
         }
         let names: Vec<String> = namespaces.iter().map(|namespace| namespace.as_str().to_owned()).collect();
         ask!(
-            self,
-            watch,
-            Some(Interface::Watch),
-            Turn::Watch,
-            |_: &Limits| wall,
+                self, watch as Watch waiting wait,
             |guest, store| guest.call_changes(store, &names, cursor, milliseconds(wait)),
             |active, set| leaving_out(&active.plugin.shared, |foreign| change_set(set, namespaces, foreign)).map(
                 |mut set| {
@@ -93,33 +80,24 @@ impl ServiceQuery for PluginProvider {
         Box::pin(async move {
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
             let answer = ask!(
-                self for function,
-                service_query,
-                None,
-                Turn::Any,
-                call_timeout,
+                self for function, service_query as Any,
                 |guest, store| guest.call_get_replicas(store, name, namespace),
                 |active, status| service_status(status)
                     .map(|status| ServiceStatus { generation: active.number, ..status }),
             );
             self.recorder.note(function, &answer);
-            answer.map_err(|error| error.about(function))
+            answer
         })
     }
 
     fn set_replicas<'a>(&'a self, function: &'a FunctionRef, count: u64) -> Answer<'a, ()> {
         Box::pin(async move {
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
-            let answer = ask!(
-                self for function,
-                service_query,
-                None,
-                Turn::Write,
-                call_timeout,
+            ask!(
+                self for function, service_query as Write,
                 |guest, store| guest.call_set_replicas(store, name, namespace, count),
                 |active, done| Ok(done),
-            );
-            answer.map_err(|error| error.about(function))
+            )
         })
     }
 
@@ -134,17 +112,12 @@ impl ServiceQuery for PluginProvider {
                 return self.set_replicas(function, at_least).await.map(|()| None);
             }
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
-            let answer = ask!(
-                self for function,
-                scaling,
-                Some(Interface::Scaling),
-                Turn::Write,
-                call_timeout,
+            ask!(
+                self for function, scaling as Write,
                 |guest, store| guest.call_ensure(store, name, namespace, at_least, expected_version),
                 |active, status| service_status(status)
                     .map(|status| Some(ServiceStatus { generation: active.number, ..status })),
-            );
-            answer.map_err(|error| error.about(function))
+            )
         })
     }
 }
@@ -184,12 +157,8 @@ impl Provider for PluginProvider {
     fn resolve<'a>(&'a self, function: &'a FunctionRef) -> Answer<'a, Vec<Endpoint>> {
         Box::pin(async move {
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
-            let answer = ask!(
-                self for function,
-                endpoints,
-                Some(Interface::Endpoints),
-                Turn::Any,
-                call_timeout,
+            ask!(
+                self for function, endpoints as Any,
                 |guest, store| guest.call_resolve(store, name, namespace),
                 |active, list| {
                     let egress = &active.plugin.shared.parts.egress;
@@ -203,19 +172,14 @@ impl Provider for PluginProvider {
                         found
                     })
                 },
-            );
-            answer.map_err(|error| error.about(function))
+            )
         })
     }
 
     fn list<'a>(&'a self, namespace: &'a Namespace, cursor: Option<&'a str>, limit: u32) -> Answer<'a, FunctionPage> {
         Box::pin(async move {
             ask!(
-                self in namespace,
-                functions,
-                Some(Interface::Functions),
-                Turn::Any,
-                call_timeout,
+                self in namespace, functions as Any,
                 |guest, store| guest.call_list(store, namespace.as_str(), cursor, limit),
                 |active, page| leaving_out(&active.plugin.shared, |foreign| {
                     convert::function_page(page, namespace, limit, foreign)
@@ -227,16 +191,11 @@ impl Provider for PluginProvider {
     fn get<'a>(&'a self, function: &'a FunctionRef, usage: bool) -> Answer<'a, FunctionStatus> {
         Box::pin(async move {
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
-            let answer = ask!(
-                self for function,
-                functions,
-                Some(Interface::Functions),
-                Turn::Any,
-                call_timeout,
+            ask!(
+                self for function, functions as Any,
                 |guest, store| guest.call_get(store, name, namespace, usage),
                 |active, status| convert::function_asked(status, function),
-            );
-            answer.map_err(|error| error.about(function))
+            )
         })
     }
 
@@ -245,11 +204,7 @@ impl Provider for PluginProvider {
             let namespace = &deployment.namespace;
             let deployment = convert::deployment_to_guest(deployment);
             ask!(
-                self in namespace,
-                functions,
-                Some(Interface::Functions),
-                Turn::Long,
-                deploy_timeout,
+                self in namespace, functions as Long,
                 |guest, store| guest.call_deploy(store, &deployment),
                 |active, done| Ok(done),
             )
@@ -261,11 +216,7 @@ impl Provider for PluginProvider {
             let namespace = &deployment.namespace;
             let deployment = convert::deployment_to_guest(deployment);
             ask!(
-                self in namespace,
-                functions,
-                Some(Interface::Functions),
-                Turn::Long,
-                deploy_timeout,
+                self in namespace, functions as Long,
                 |guest, store| guest.call_update(store, &deployment),
                 |active, done| Ok(done),
             )
@@ -275,48 +226,31 @@ impl Provider for PluginProvider {
     fn delete<'a>(&'a self, function: &'a FunctionRef) -> Answer<'a, ()> {
         Box::pin(async move {
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
-            let answer = ask!(
-                self for function,
-                functions,
-                Some(Interface::Functions),
-                Turn::Long,
-                deploy_timeout,
+            ask!(
+                self for function, functions as Long,
                 |guest, store| guest.call_delete(store, name, namespace),
                 |active, done| Ok(done),
-            );
-            answer.map_err(|error| error.about(function))
+            )
         })
     }
 
     /// Only the namespaces that the operator gave to this provider; the default provider's all.
     fn list_namespaces<'a>(&'a self, cursor: Option<&'a str>, limit: u32) -> Answer<'a, NamePage> {
         Box::pin(async move {
-            ask!(
-                self,
-                namespaces,
-                Some(Interface::Namespaces),
-                Turn::Any,
-                call_timeout,
-                |guest, store| guest.call_list(store, cursor, limit),
-                |active, page| {
-                    let Shared { namespaces, is_default, .. } = &*active.plugin.shared;
-                    lists::namespace_page(page, limit).map(|mut page| {
-                        page.names.retain(|name| *is_default || namespaces.iter().any(|own| own.as_str() == name));
-                        page
-                    })
-                },
-            )
+            ask!(self, namespaces as Any, |guest, store| guest.call_list(store, cursor, limit), |active, page| {
+                let Shared { namespaces, is_default, .. } = &*active.plugin.shared;
+                lists::namespace_page(page, limit).map(|mut page| {
+                    page.names.retain(|name| *is_default || namespaces.iter().any(|own| own.as_str() == name));
+                    page
+                })
+            },)
         })
     }
 
     fn get_namespace<'a>(&'a self, name: &'a Namespace) -> Answer<'a, NamespaceEntry> {
         Box::pin(async move {
             ask!(
-                self in name,
-                namespaces,
-                Some(Interface::Namespaces),
-                Turn::Any,
-                call_timeout,
+                self in name, namespaces as Any,
                 |guest, store| guest.call_get(store, name.as_str()),
                 |active, entry| lists::namespace_entry(entry, name),
             )
@@ -328,11 +262,7 @@ impl Provider for PluginProvider {
             let namespace = &entry.name;
             let entry = lists::namespace_entry_to_guest(entry);
             ask!(
-                self in namespace,
-                namespaces,
-                Some(Interface::Namespaces),
-                Turn::Long,
-                deploy_timeout,
+                self in namespace, namespaces as Long,
                 |guest, store| guest.call_create(store, &entry),
                 |active, done| Ok(done),
             )
@@ -344,11 +274,7 @@ impl Provider for PluginProvider {
             let namespace = &entry.name;
             let entry = lists::namespace_entry_to_guest(entry);
             ask!(
-                self in namespace,
-                namespaces,
-                Some(Interface::Namespaces),
-                Turn::Long,
-                deploy_timeout,
+                self in namespace, namespaces as Long,
                 |guest, store| guest.call_update(store, &entry),
                 |active, done| Ok(done),
             )
@@ -358,11 +284,7 @@ impl Provider for PluginProvider {
     fn delete_namespace<'a>(&'a self, name: &'a Namespace) -> Answer<'a, ()> {
         Box::pin(async move {
             ask!(
-                self in name,
-                namespaces,
-                Some(Interface::Namespaces),
-                Turn::Long,
-                deploy_timeout,
+                self in name, namespaces as Long,
                 |guest, store| guest.call_delete(store, name.as_str()),
                 |active, done| Ok(done),
             )
@@ -377,11 +299,7 @@ impl Provider for PluginProvider {
     ) -> Answer<'a, NamePage> {
         Box::pin(async move {
             ask!(
-                self in namespace,
-                secrets,
-                Some(Interface::Secrets),
-                Turn::Any,
-                call_timeout,
+                self in namespace, secrets as Any,
                 |guest, store| guest.call_list(store, namespace.as_str(), cursor, limit),
                 |active, page| lists::secret_page(page, limit),
             )
@@ -393,11 +311,7 @@ impl Provider for PluginProvider {
             let namespace = &secret.namespace;
             let secret = lists::secret_to_guest(secret)?;
             ask!(
-                self in namespace,
-                secrets,
-                Some(Interface::Secrets),
-                Turn::Write,
-                call_timeout,
+                self in namespace, secrets as Write,
                 |guest, store| guest.call_create(store, &secret),
                 |active, done| Ok(done),
             )
@@ -409,11 +323,7 @@ impl Provider for PluginProvider {
             let namespace = &secret.namespace;
             let secret = lists::secret_to_guest(secret)?;
             ask!(
-                self in namespace,
-                secrets,
-                Some(Interface::Secrets),
-                Turn::Write,
-                call_timeout,
+                self in namespace, secrets as Write,
                 |guest, store| guest.call_update(store, &secret),
                 |active, done| Ok(done),
             )
@@ -423,11 +333,7 @@ impl Provider for PluginProvider {
     fn delete_secret<'a>(&'a self, name: &'a str, namespace: &'a Namespace) -> Answer<'a, ()> {
         Box::pin(async move {
             ask!(
-                self in namespace,
-                secrets,
-                Some(Interface::Secrets),
-                Turn::Write,
-                call_timeout,
+                self in namespace, secrets as Write,
                 |guest, store| guest.call_delete(store, name, namespace.as_str()),
                 |active, done| Ok(done),
             )
@@ -443,14 +349,10 @@ impl Provider for PluginProvider {
     ) -> Answer<'a, LogBatch> {
         Box::pin(async move {
             let namespace = request.namespace.clone();
-            let (wait, wall) = self.long_poll(timeout);
+            let wait = self.long_poll(timeout);
             let request = lists::log_request_to_guest(request);
             ask!(
-                self in namespace,
-                logs,
-                Some(Interface::Logs),
-                Turn::Poll,
-                |_: &Limits| wall,
+                self in namespace, logs as Poll waiting wait,
                 |guest, store| guest.call_query(store, &request, cursor, limit, milliseconds(wait)),
                 |active, batch| leaving_out(&active.plugin.shared, |foreign| {
                     lists::log_batch(batch, &namespace, limit, foreign)
@@ -461,29 +363,15 @@ impl Provider for PluginProvider {
 
     fn describe(&self) -> Answer<'_, Platform> {
         Box::pin(async move {
-            ask!(
-                self,
-                about,
-                Some(Interface::About),
-                Turn::Any,
-                call_timeout,
-                |guest, store| guest.call_describe(store),
-                |active, platform| lists::platform(platform),
-            )
+            ask!(self, about as Any, |guest, store| guest.call_describe(store), |active, platform| lists::platform(
+                platform
+            ),)
         })
     }
 
     fn check(&self) -> Answer<'_, ()> {
-        Box::pin(async move {
-            ask!(
-                self,
-                health,
-                Some(Interface::Health),
-                Turn::Any,
-                call_timeout,
-                |guest, store| guest.call_check(store),
-                |active, done| Ok(done),
-            )
-        })
+        Box::pin(
+            async move { ask!(self, health as Any, |guest, store| guest.call_check(store), |active, done| Ok(done),) },
+        )
     }
 }

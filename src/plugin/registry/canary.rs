@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::super::load::Candidate;
+use super::super::loaded::Candidate;
 use super::{PluginProvider, Published};
 use crate::name::{FunctionRef, Generation};
 use crate::provider::CanaryConfig;

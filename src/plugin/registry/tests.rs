@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::super::engine::EngineConfig;
 use super::super::fixtures::component;
-use super::super::load::{HostParts, Plugins};
+use super::super::load::Plugins;
+use super::super::loaded::HostParts;
 use super::super::quarantine::STRIKES;
 use super::super::refuse::Refusal;
 use super::*;

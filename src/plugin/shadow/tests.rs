@@ -1,6 +1,6 @@
 //! Candidates in text form (`tests/fixtures/*.wat`) against an active generation.
 
-use super::super::load::HostParts;
+use super::super::loaded::HostParts;
 use super::super::registry::tests::{Bench, figlet, limits};
 use super::*;
 use crate::host::state::Store;
