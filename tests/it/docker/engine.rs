@@ -86,6 +86,9 @@ fn a_container_that_is_killed_is_replaced_by_the_next_request() {
         let all = engine.containers("com.openfaas.function=plain-kill");
         let running = all.iter().find(|container| container["State"] == "running").unwrap();
         engine.post(&format!("/containers/{}/kill", running["Id"].as_str().unwrap()), &Value::Null);
+        // Until then the engine's proxy still takes what is sent on connections to it, and a POST that
+        // was sent is not sent again.
+        wait_until("it ended", || states(engine, "plain-kill") == ["exited"]);
         assert_eq!(call(&gateway, "plain-kill", "y").0, "kill");
     });
 }
