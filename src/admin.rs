@@ -33,6 +33,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::Semaphore;
 
+use crate::host::files::{ExposedSecrets, FileFault};
 use crate::metrics::Registry;
 use crate::name::{FunctionRef, Namespace};
 use crate::provider::Directory;
@@ -40,7 +41,7 @@ use crate::query::caller;
 use crate::respond::CallId;
 use crate::shutdown::Drain;
 use answer::Refusal;
-pub use auth::{Auth, CredentialsError};
+pub use auth::Auth;
 use functions::Change;
 use route::{Query, Route};
 
@@ -73,6 +74,9 @@ const ROOT: &str = concat!(
 pub struct Config {
     /// Who may call `/system/*`. Default: callers on this machine only.
     pub auth: Auth,
+    /// `exposed-secrets` of the gateway: whether files of credentials that everybody can read are used.
+    /// Default: they are not.
+    pub exposed_secrets: ExposedSecrets,
     /// The namespace of a request that names none. Default `openfaas-fn`.
     pub default_namespace: Namespace,
     /// The longest request body in bytes. Default [`BODY_BYTES`], at most 64 MiB.
@@ -93,6 +97,7 @@ impl Config {
     pub fn new(default_namespace: Namespace) -> Self {
         Self {
             auth: Auth::default(),
+            exposed_secrets: ExposedSecrets::default(),
             default_namespace,
             body_bytes: BODY_BYTES,
             list_entries: LIST_ENTRIES,
@@ -148,9 +153,9 @@ impl Admin {
     /// The admin API over these parts. Reads the credential files.
     ///
     /// # Errors
-    /// A credential file cannot be read or is empty.
-    pub fn new(config: Config, parts: Parts) -> Result<Self, CredentialsError> {
-        let guard = auth::Guard::new(&config.auth)?;
+    /// A credential file cannot be used.
+    pub fn new(config: Config, parts: Parts) -> Result<Self, FileFault> {
+        let guard = auth::Guard::new(&config.auth, config.exposed_secrets)?;
         let log_streams = Arc::new(Semaphore::new(config.log_streams.min(Semaphore::MAX_PERMITS)));
         Ok(Self { shared: Arc::new(Shared { config, guard, parts, log_streams }) })
     }

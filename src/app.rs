@@ -15,9 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::socket::{BindError, Socket};
-use crate::admin::{self, Admin, CredentialsError, Readiness};
+use crate::admin::{self, Admin, Readiness};
 use crate::config::{AdminSocket, Config};
 use crate::control::{self, Control, ProviderFailed};
+use crate::host::files::FileFault;
 use crate::host::state::Store;
 use crate::invoke::{self, Invoke};
 use crate::listener::{self, Listener};
@@ -63,9 +64,9 @@ pub enum StartError {
     /// Plugins that were refused; each says why.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Providers(Vec<ProviderFailed>),
-    /// The admin API's credentials cannot be read.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
+    /// The admin API's credentials cannot be used.
+    #[error("auth.basic")]
+    Credentials(#[from] FileFault),
     /// The admin socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] BindError),

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use http::{HeaderMap, Uri, header};
 use sha2::{Digest as _, Sha256};
+
+use crate::host::files::{ExposedSecrets, FileFault, read_secret};
+use crate::host::grant::Source;
 
 /// Who may call `/system/*`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,22 +28,6 @@ pub enum Auth {
         /// The file with the password; white space around it is trimmed.
         password_file: PathBuf,
     },
-}
-
-/// Why credentials cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CredentialsError {
-    /// A file cannot be read.
-    #[error("credential file {path} cannot be read")]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A file holds nothing, which would let everybody in.
-    #[error("credential file {0} is empty; write the user's name or the password into it")]
-    Empty(PathBuf),
 }
 
 /// Why a caller is turned away.
@@ -73,14 +60,17 @@ impl fmt::Debug for Credentials {
 }
 
 impl Guard {
-    pub(super) fn new(auth: &Auth) -> Result<Self, CredentialsError> {
+    /// Reads the files. Blocks.
+    pub(super) fn new(auth: &Auth, exposed: ExposedSecrets) -> Result<Self, FileFault> {
+        let digest = |path: &PathBuf| -> Result<[u8; 32], FileFault> {
+            Ok(Sha256::digest(read_secret(&Source::from(path.clone()), exposed)?.as_bytes()).into())
+        };
         Ok(match auth {
             Auth::Loopback => Self::Loopback,
             Auth::Open => Self::Open,
-            Auth::Basic { user_file, password_file } => Self::Basic(Credentials {
-                user: Sha256::digest(read(user_file)?.as_bytes()).into(),
-                password: Sha256::digest(read(password_file)?.as_bytes()).into(),
-            }),
+            Auth::Basic { user_file, password_file } => {
+                Self::Basic(Credentials { user: digest(user_file)?, password: digest(password_file)? })
+            }
         })
     }
 
@@ -126,15 +116,6 @@ fn same(left: &[u8; 32], right: &[u8; 32]) -> bool {
     std::hint::black_box(left.iter().zip(right).fold(0, |differing, (a, b)| differing | (a ^ b))) == 0
 }
 
-fn read(path: &Path) -> Result<String, CredentialsError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| CredentialsError::Unreadable { path: path.to_owned(), source })?;
-    match text.trim() {
-        "" => Err(CredentialsError::Empty(path.to_owned())),
-        text => Ok(text.to_owned()),
-    }
-}
-
 fn is_loopback(peer: SocketAddr) -> bool {
     peer.ip().to_canonical().is_loopback()
 }
@@ -171,18 +152,25 @@ fn is_loopback_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
         fields.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
     }
 
-    fn guard(user: &str, password: &str) -> Guard {
+    /// A folder with both files, and the setting that names them.
+    fn files(user: &str, password: &str, mode: u32) -> (tempfile::TempDir, Auth) {
         let folder = tempfile::tempdir().unwrap();
-        let (user_file, password_file) = (folder.path().join("user"), folder.path().join("password"));
-        std::fs::write(&user_file, user).unwrap();
-        std::fs::write(&password_file, password).unwrap();
-        Guard::new(&Auth::Basic { user_file, password_file }).unwrap()
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        let auth = Auth::Basic { user_file: file("user", user), password_file: file("password", password) };
+        (folder, auth)
     }
 
     fn field(text: &str) -> String {
@@ -191,7 +179,8 @@ mod tests {
 
     #[test]
     fn basic_credentials_are_trimmed_and_both_must_match() {
-        let guard = guard("admin\n", " secret:with colon \n");
+        let (_folder, auth) = files("admin\n", " secret:with colon \n", 0o600);
+        let guard = Guard::new(&auth, ExposedSecrets::Refuse).unwrap();
         let peer = "192.0.2.1:1".parse().unwrap();
         let check = |text: &str| guard.check(&headers(&[("authorization", text)]), &Uri::from_static("/"), peer);
         assert_eq!(check(&field("admin:secret:with colon")), Ok(()));
@@ -205,12 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_password_file_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("password");
-        std::fs::write(&file, " \n").unwrap();
-        let auth = Auth::Basic { user_file: file.clone(), password_file: file };
-        assert!(matches!(Guard::new(&auth), Err(CredentialsError::Empty(_))));
+    fn an_empty_password_and_what_everybody_can_read_are_refused() {
+        let made = |password, mode, exposed| {
+            let (_folder, auth) = files("admin", password, mode);
+            Guard::new(&auth, exposed).map(drop)
+        };
+        assert!(matches!(made(" \n", 0o600, ExposedSecrets::Refuse), Err(FileFault::NotASecret { .. })));
+        assert!(matches!(made("secret", 0o644, ExposedSecrets::Refuse), Err(FileFault::Exposed { .. })));
+        assert!(matches!(made("secret", 0o644, ExposedSecrets::Warn), Ok(())));
+        assert!(matches!(made(" \n", 0o644, ExposedSecrets::Warn), Err(FileFault::NotASecret { .. })));
     }
 
     #[test]

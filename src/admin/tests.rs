@@ -3,6 +3,7 @@
 mod logs;
 mod table;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Mutex;
 
 use http_body_util::Full;
@@ -294,6 +295,7 @@ async fn no_route_comes_before_no_method_and_that_before_no_credentials() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("both");
     std::fs::write(&file, "admin").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let fixture = fixture_with(vec![(Table::new("one"), &[])], |config| {
         config.auth = Auth::Basic { user_file: file.clone(), password_file: file };
     });

@@ -88,6 +88,9 @@ pub fn translate(environment: impl Fn(&str) -> Option<String>) -> Option<Transla
             let file = |name: &str| text(&format!("{}/{name}", secrets.trim_end_matches('/')));
             let files = [("user-file", file("basic-auth-user")), ("password-file", file("basic-auth-password"))];
             let auth = Value::Table(table([("basic", Value::Table(table(files)))]));
+            // Some set-ups of OpenFaaS leave these files readable for everybody on the machine. The gateway
+            // takes the place of theirs all the same, and a warning names each file.
+            root.insert("exposed-secrets".into(), text("warn"));
             root.insert("auth".into(), auth.clone());
             grant.insert("auth".into(), auth);
         }
@@ -180,6 +183,7 @@ impl<E: Fn(&str) -> Option<String>> Reader<E> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
 
     use super::super::Config;
@@ -246,12 +250,16 @@ mod tests {
     fn basic_auth_names_the_secret_files() {
         let secrets = tempfile::tempdir().unwrap();
         for name in ["basic-auth-user", "basic-auth-password"] {
-            std::fs::write(secrets.path().join(name), "x").unwrap();
+            let path = secrets.path().join(name);
+            std::fs::write(&path, "x").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         }
         let path = format!("{}/", secrets.path().display());
         let toml =
             translated(&[(PROVIDER_URL, "http://p:1/"), ("basic_auth", "true"), ("secret_mount_path", &path)]).toml;
         let config = config(&toml);
+        assert_eq!(config.warnings.len(), 2, "one for each file, however often it is named: {:?}", config.warnings);
+        assert!(config.warnings[0].contains("chmod o-rwx"), "{:?}", config.warnings);
         let user = secrets.path().join("basic-auth-user");
         assert!(matches!(&config.admin.auth, Auth::Basic { user_file, .. } if *user_file == user));
         let grant = &config.providers[0].grants["provider"];

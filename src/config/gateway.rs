@@ -9,6 +9,7 @@ use super::section::Section;
 use super::value::as_text;
 use super::{Config, data, grant, log, provider, scaling, signature};
 use crate::admin::{self, Auth};
+use crate::host::files::ExposedSecrets;
 use crate::name::Namespace;
 use crate::parse::Address;
 use crate::plugin;
@@ -72,6 +73,8 @@ pub enum AdminSocket {
 /// Reads everything; `None` only if a part that nothing can stand in for is missing.
 pub(super) fn read(root: &Section<'_>, origin: &str, builtins: &[&str]) -> Option<Config> {
     let mut warnings = Vec::new();
+    let exposed = root.choice("exposed-secrets", &[("refuse", ExposedSecrets::Refuse), ("warn", ExposedSecrets::Warn)]);
+    root.set_exposed_secrets(exposed.unwrap_or_default());
     let section = root.section("listen");
     let (listen, listener) = (listen(&section), data::listener(&section));
     let forward = data::forward(&root.section("forward"));
@@ -95,6 +98,12 @@ pub(super) fn read(root: &Section<'_>, origin: &str, builtins: &[&str]) -> Optio
     together(&providers);
     let providers: Vec<ProviderConfig> = providers.into_iter().map(|(provider, _)| provider).collect();
     warnings.extend(providers.iter().flat_map(grant::warnings));
+    warnings.extend(root.exposed_files().iter().map(|path| {
+        format!(
+            "every user of this machine can read {path}, which holds a secret; run: chmod o-rwx {path}",
+            path = path.display()
+        )
+    }));
     Some(Config {
         origin: origin.into(),
         listen,
@@ -174,6 +183,7 @@ fn admin(root: &Section<'_>, listen: &Listen, warnings: &mut Vec<String>) -> Opt
     let second = Duration::from_secs;
     Some(admin::Config {
         auth,
+        exposed_secrets: root.exposed_secrets(),
         body_bytes: section.size("body-bytes", default.body_bytes, 1 << 10..=64 << 20),
         list_entries: section.count("list-entries", default.list_entries, 1..=1_000_000),
         log_timeout: section.duration("log-timeout", default.log_timeout, second(1)..=second(86_400)),

@@ -70,6 +70,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Optio
         rules,
         limits,
         mode: mode.unwrap_or_default(),
+        exposed_secrets: section.exposed_secrets(),
         namespace,
         ..Grant::new(connect)
     })
@@ -92,7 +93,7 @@ pub(super) fn warnings(provider: &ProviderConfig) -> Vec<String> {
 fn tls(section: &Section<'_>) -> Tls {
     let ca = section.existing_file("ca").map(Source::from);
     let certificate = section.existing_file("client-cert");
-    let key = section.existing_file("client-key");
+    let key = section.secret_file("client-key");
     for (key, other) in [("client-cert", "client-key"), ("client-key", "client-cert")] {
         if section.has(key) && !section.has(other) {
             section.problem_at(key, format!("needs {other} beside it"));

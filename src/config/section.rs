@@ -6,16 +6,17 @@
 
 mod typed;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
 use super::value::nearest;
+use crate::host::files::ExposedSecrets;
 
 /// The longest value that is quoted in a mistake, in characters.
 const SHOWN: usize = 60;
@@ -27,11 +28,21 @@ pub(super) struct Document<'t> {
     base: &'t Path,
     problems: RefCell<Vec<Problem>>,
     keys: RefCell<BTreeSet<String>>,
+    exposed_secrets: Cell<ExposedSecrets>,
+    /// Files of secrets that every user of the machine can read.
+    exposed: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl<'t> Document<'t> {
     pub(super) fn new(text: &'t str, base: &'t Path) -> Self {
-        Self { text, base, problems: RefCell::default(), keys: RefCell::default() }
+        Self {
+            text,
+            base,
+            problems: RefCell::default(),
+            keys: RefCell::default(),
+            exposed_secrets: Cell::default(),
+            exposed: RefCell::default(),
+        }
     }
 
     /// Line and column, both from 1, of a byte of the file.

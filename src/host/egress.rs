@@ -27,7 +27,6 @@ mod credentials;
 mod echo;
 mod error;
 mod fault;
-mod files;
 mod gate;
 mod held;
 mod meter;
@@ -40,7 +39,6 @@ pub use body::{BoxError, EgressBody};
 pub use client::GrantClient;
 pub use error::{EgressError, SHOWN_MAX_BYTES};
 pub use fault::{GrantError, GrantFault};
-pub use files::FILE_MAX_BYTES;
 pub use meter::{EgressLimits, EgressMeter, EgressUsage};
 pub use metrics::EgressMetrics;
 

@@ -29,6 +29,7 @@ pub use connect::{BasePath, Connect, InvalidBasePath, InvalidConnect};
 pub use rule::{Effect, InvalidRule, Rule, RuleSpec};
 pub use source::Source;
 
+use crate::host::files::ExposedSecrets;
 use crate::name::Namespace;
 
 /// One named permission to send requests somewhere. The name is the key in
@@ -55,6 +56,8 @@ pub struct Grant {
     pub limits: GrantLimits,
     /// `mode`: whether a request that no rule allows is refused. Default [`Mode::Enforce`].
     pub mode: Mode,
+    /// `exposed-secrets` of the gateway: whether files of secrets that everybody can read are used.
+    pub exposed_secrets: ExposedSecrets,
     /// The namespace that a kubeconfig file's context or a pod's account names, where `connect` is one.
     /// The provider serves it if the configuration names none.
     pub namespace: Option<Namespace>,
@@ -74,6 +77,7 @@ impl Grant {
             rules: Vec::new(),
             limits: GrantLimits::default(),
             mode: Mode::default(),
+            exposed_secrets: ExposedSecrets::default(),
             namespace: None,
         }
     }
@@ -120,7 +124,7 @@ pub struct ClientCertificate {
 
 /// How a request is authenticated. Files are read when the provider is loaded, and again when they
 /// change; white space around a secret is not part of it. A file of a secret that every user of the
-/// machine can read is refused. No secret is ever part of this type, so it can be shown.
+/// machine can read is refused ([`Grant::exposed_secrets`]). No secret is ever part of this type, so it can be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Auth {

@@ -1,5 +1,7 @@
 //! Bad configurations end at once, with every mistake and its right form.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::harness::{GatewayBuilder, Platform, faas_provider};
 
 const BAD: &str = r#"
@@ -88,13 +90,80 @@ fn a_port_that_is_taken_ends_the_start_with_a_sentence() {
     assert!(said.contains(first.address()), "{said}");
 }
 
-/// The configurations that `docs/providers` offers, but for those that read a cluster's own description.
+/// A file of a secret that everybody on the machine can read, in a grant and as the gateway's own credential.
+#[test]
+fn a_secret_that_everybody_can_read_ends_the_start_with_what_to_run() {
+    let platform = Platform::with_credentials("admin", "secret");
+    let basic = "basic = { user-file = \"user\", password-file = \"password\" }";
+    let provider = faas_provider(&platform, &format!("auth.{basic}"), "");
+    let own = format!("auth.{basic}\n{}", faas_provider(&platform, "", ""));
+    for config in [provider, own] {
+        let builder = GatewayBuilder::new(&config).file("user", "admin").file("password", "secret");
+        let password = builder.folder().join("password");
+        std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let (status, said) = builder.run("serve");
+        assert!(!status.success(), "{said}");
+        assert!(said.contains(&format!("chmod o-rwx {}", password.display())), "{said}");
+    }
+}
+
+/// A cluster and a user, as a kubeconfig file has them.
+const KUBECONFIG: &str = "current-context: a
+contexts: [{name: a, context: {cluster: a, user: a}}]
+clusters: [{name: a, cluster: {server: 'https://127.0.0.1:6443'}}]
+users: [{name: a, user: {token: abc}}]
+";
+
+/// What the files are that the ready configurations name.
+fn stand_in(name: &str) -> &'static str {
+    match name {
+        "kubeconfig" => KUBECONFIG,
+        "aws-credentials" => "[default]\naws_access_key_id = a\naws_secret_access_key = b\n",
+        _ => "secret",
+    }
+}
+
+/// The configurations that `docs/providers` offers, with the files that they name. `kubernetes-in-cluster.toml`
+/// is read in a pod only: outside of one that is its one mistake.
 #[test]
 fn the_ready_configurations_have_no_mistakes() {
-    for file in ["docker.toml", "docker-swarm.toml", "ecs.toml", "faas-provider.toml", "local.toml", "nomad.toml"] {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/providers").join(file);
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/providers");
+    let mut checked = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_name().unwrap().to_str().unwrap();
+        if !file.ends_with(".toml") {
+            continue;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        for place in ["/run/secrets", "/etc/wicketgate"] {
+            for name in names_below(&text, place) {
+                let secret = home.path().join(&name);
+                std::fs::write(&secret, stand_in(&name)).unwrap();
+                std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+            }
+            text = text.replace(place, home.path().to_str().unwrap());
+        }
+        let config = home.path().join(file);
+        std::fs::write(&config, text).unwrap();
         let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_wicketgate"));
-        let output = check.arg("check").arg("--config").arg(&path).output().unwrap();
-        assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+        check.env_remove("KUBERNETES_SERVICE_HOST").arg("check").arg("--config").arg(&config);
+        let output = check.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        if file == "kubernetes-in-cluster.toml" {
+            assert!(said.contains("one mistake") && said.contains("this is no pod"), "{file}: {said}");
+        } else {
+            assert!(output.status.success(), "{file}: {said}");
+        }
+        checked += 1;
     }
+    assert!(checked >= 8, "{checked} of them");
+}
+
+/// The names of the files that `text` names in a folder.
+fn names_below(text: &str, folder: &str) -> Vec<String> {
+    let start = format!("{folder}/");
+    let parts = text.split(&start).skip(1);
+    parts.map(|rest| rest.split(['"', '#', ' ']).next().unwrap().to_owned()).collect()
 }

@@ -27,6 +27,9 @@ pub use platform::Platform;
 /// in a debug build; a test that passes never waits for it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How often something is looked at that nobody announces.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// The text that a process has written so far, and a bell for whoever waits for more.
 #[derive(Clone, Default)]
 pub struct Output(Arc<(Mutex<String>, Condvar)>);
@@ -51,18 +54,28 @@ impl Output {
         self.0.0.lock().unwrap().clone()
     }
 
-    /// What follows `mark` on a line, as soon as a line has it.
+    /// What follows `mark` on a line, as soon as a line has it; `None` after the deadline.
     pub fn wait_for(&self, mark: &str) -> Option<String> {
+        self.wait_while(mark, || true)
+    }
+
+    /// The same; also `None` when the process that writes has ended without it.
+    fn wait_while(&self, mark: &str, mut lives: impl FnMut() -> bool) -> Option<String> {
         let end = Instant::now() + DEADLINE;
         let mut text = self.0.0.lock().unwrap();
+        let mut is_last = false;
         loop {
             if let Some((_, rest)) = text.split_once(mark)
                 && let Some((found, _)) = rest.split_once('\n')
             {
                 return Some(found.trim().to_owned());
             }
-            let left = end.checked_duration_since(Instant::now())?;
-            text = self.0.1.wait_timeout(text, left).unwrap().0;
+            if is_last || Instant::now() >= end {
+                return None;
+            }
+            // Nobody rings for an end, so it is asked for; what was written before it is read once more.
+            is_last = !lives();
+            text = self.0.1.wait_timeout(text, LOOK_EVERY).unwrap().0;
         }
     }
 }
@@ -89,6 +102,11 @@ impl GatewayBuilder {
         std::fs::write(&path, content).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         self
+    }
+
+    /// The folder of the configuration.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Replaces the configuration.
@@ -170,11 +188,14 @@ impl Gateway {
     }
 
     /// A gateway without a configuration file: what the environment says counts. `{folder}` in a value
-    /// is the folder of the test, where `files` are put.
+    /// is the folder of the test, where `files` are put, readable for everybody as some set-ups of OpenFaaS
+    /// leave them.
     pub fn with_environment(variables: &[(&str, &str)], files: &[(&str, &str)]) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         for (name, content) in files {
-            std::fs::write(folder.path().join(name), content).unwrap();
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         }
         let place = folder.path().to_str().unwrap().to_owned();
         let environment: Vec<_> =
@@ -207,10 +228,14 @@ impl Gateway {
     }
 
     fn wait_until_it_listens(&mut self) {
-        for (mark, address) in [("listening on http://", &mut self.http), ("metrics on http://", &mut self.metrics)] {
-            match self.output.wait_for(mark) {
+        let Self { child, output, http, metrics, .. } = self;
+        for (mark, address) in [("listening on http://", http), ("metrics on http://", metrics)] {
+            match output.wait_while(mark, || child.try_wait().unwrap().is_none()) {
                 Some(found) => *address = found.split(['/', ' ']).next().unwrap().to_owned(),
-                None => panic!("no line with {mark:?} within {DEADLINE:?}"),
+                None => match child.try_wait().unwrap() {
+                    Some(status) => panic!("the gateway ended with {status} and without a line with {mark:?}"),
+                    None => panic!("no line with {mark:?} within {DEADLINE:?}"),
+                },
             }
         }
     }

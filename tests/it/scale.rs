@@ -232,5 +232,11 @@ fn openfaas_environment_variables_are_enough() {
         let authorized = gateway.send("GET", "/system/functions", &[("authorization", CREDENTIALS)], "");
         assert_eq!(authorized.status, 200, "{}", authorized.text());
         assert_eq!(authorized.json()[0]["name"], "figlet");
+        // Once for each file, although the gateway and its grant name both.
+        let said = gateway.output().text();
+        for file in ["basic-auth-user", "basic-auth-password"] {
+            let warned = said.lines().filter(|line| line.contains("chmod o-rwx") && line.contains(file));
+            assert_eq!(warned.count(), 1, "{said}");
+        }
     }
 }

@@ -14,11 +14,11 @@ pub(super) fn read(section: &Section<'_>) -> Auth {
     let basic = basic_files(&section);
     let header = section.section("header");
     let name = header.parsed::<http::HeaderName>("name");
-    let file = header.existing_file("file");
+    let file = header.secret_file("file");
     if header.is_present() && !(header.has("name") && header.has("file")) {
         header.problem("needs both: { name = \"X-Token\", file = \"/run/secrets/token\" }");
     }
-    let bearer = section.existing_file("bearer-file");
+    let bearer = section.secret_file("bearer-file");
     let aws = aws(&section.section("aws"));
     let found = KINDS.into_iter().filter(|key| section.has(key)).count();
     if found > 1 || (section.is_present() && found == 0) {
@@ -38,8 +38,8 @@ pub(super) fn read(section: &Section<'_>) -> Auth {
 /// `basic = { user-file, password-file }`.
 pub(in super::super) fn basic_files(section: &Section<'_>) -> Option<(PathBuf, PathBuf)> {
     let basic = section.section("basic");
-    let user = basic.existing_file("user-file");
-    let password = basic.existing_file("password-file");
+    let user = basic.secret_file("user-file");
+    let password = basic.secret_file("password-file");
     if basic.is_present() && !(basic.has("user-file") && basic.has("password-file")) {
         basic.problem("needs both: { user-file = \"...\", password-file = \"...\" }");
     }
@@ -50,11 +50,11 @@ pub(in super::super) fn basic_files(section: &Section<'_>) -> Option<(PathBuf, P
 fn aws(section: &Section<'_>) -> Option<AwsAuth> {
     let region = section.text("region").map(str::to_owned);
     let service = section.text("service").map(str::to_owned);
-    let (access, secret) = (section.existing_file("access-key-file"), section.existing_file("secret-key-file"));
-    let session_token = section.existing_file("session-token-file");
-    let file = section.existing_file("credentials-file");
+    let (access, secret) = (section.secret_file("access-key-file"), section.secret_file("secret-key-file"));
+    let session_token = section.secret_file("session-token-file");
+    let file = section.secret_file("credentials-file");
     let profile = section.text("profile").unwrap_or("default").to_owned();
-    let token_file = section.existing_file("container-token-file");
+    let token_file = section.secret_file("container-token-file");
     let container = container(section, token_file);
     if !section.is_present() {
         return None;

@@ -52,6 +52,11 @@ pub(super) fn read(section: &Section<'_>) -> Option<Option<Cluster>> {
         section.problem_at(key, "comes from `connect` already; take it out, or write connect = \"https://HOST:PORT\"");
     }
     let cluster = read.map_err(|message| section.problem_at("connect", message));
+    if let Ok(cluster) = &cluster {
+        let token = if let Auth::Bearer { token } = &cluster.auth { Some(token) } else { None };
+        let key = cluster.tls.client.as_ref().map(|client| &client.key);
+        token.into_iter().chain(key).for_each(|source| section.note_secret(source.path()));
+    }
     Some(cluster.ok())
 }
 
@@ -88,7 +93,7 @@ fn in_cluster(account: &Path, environment: impl Fn(&str) -> Option<String>) -> R
 fn kubeconfig(path: &Path, context: Option<&str>) -> Result<Cluster, String> {
     let shown = path.display();
     let text = std::fs::metadata(path).and_then(|metadata| {
-        if metadata.len() > crate::host::egress::FILE_MAX_BYTES {
+        if metadata.len() > crate::host::files::FILE_MAX_BYTES {
             return Err(std::io::Error::other("it is too long for a kubeconfig file"));
         }
         std::fs::read(path)

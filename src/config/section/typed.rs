@@ -15,6 +15,7 @@ use toml::de::{DeInteger, DeValue};
 use super::{Item, Section, join};
 use crate::config::problem::Problem;
 use crate::config::value::{as_number, as_text, narrow, to_json, within};
+use crate::host::files::{self, ExposedSecrets};
 use crate::parse;
 
 impl<'d> Section<'d> {
@@ -81,6 +82,36 @@ impl<'d> Section<'d> {
         }
         self.problem_at(key, format!("there is no file {}", path.display()));
         None
+    }
+
+    /// What is done with files of secrets that everybody can read. To be said before the first of
+    /// them is asked for.
+    pub(in crate::config) fn set_exposed_secrets(&self, exposed: ExposedSecrets) {
+        self.document.exposed_secrets.set(exposed);
+    }
+
+    /// What [`set_exposed_secrets`](Self::set_exposed_secrets) said.
+    pub(in crate::config) fn exposed_secrets(&self) -> ExposedSecrets {
+        self.document.exposed_secrets.get()
+    }
+
+    /// The path of a secret's file that there is.
+    pub(in crate::config) fn secret_file(&self, key: &'static str) -> Option<PathBuf> {
+        let path = self.existing_file(key)?;
+        self.note_secret(&path);
+        Some(path)
+    }
+
+    /// Notes a secret's file for [`exposed_files`](Self::exposed_files).
+    pub(in crate::config) fn note_secret(&self, path: &Path) {
+        if self.exposed_secrets() == ExposedSecrets::Warn && files::is_exposed(path) {
+            self.document.exposed.borrow_mut().insert(path.to_owned());
+        }
+    }
+
+    /// The files of secrets so far that everybody can read and that are used nevertheless.
+    pub(in crate::config) fn exposed_files(&self) -> Vec<PathBuf> {
+        self.document.exposed.borrow().iter().cloned().collect()
     }
 
     /// A span of time.

@@ -15,7 +15,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::fault::GrantFault;
-use super::files::{read_private, read_secret};
+use crate::host::files::{ExposedSecrets, FileFault, read_private, read_secret};
 use crate::host::grant::{AwsAuth, AwsKeys, Source};
 
 /// A clock that is further off than this is not taken for right. AWS refuses signatures that are more
@@ -118,16 +118,16 @@ fn seconds(time: SystemTime) -> i64 {
 }
 
 /// Reads keys from files. `None` where they come from a container's endpoint. Blocks.
-pub(super) fn read(auth: &AwsAuth) -> Result<Option<Keys>, GrantFault> {
-    let secret = |path: &Path| read_secret(&Source::File(path.to_owned()));
+pub(super) fn read(auth: &AwsAuth, exposed: ExposedSecrets) -> Result<Option<Keys>, GrantFault> {
+    let secret = |path: &Path| read_secret(&Source::File(path.to_owned()), exposed);
     let keys = match &auth.keys {
         AwsKeys::Files { access_key, secret_key, session_token } => {
             let token = session_token.as_deref().map(secret).transpose()?;
             keys(secret(access_key)?, secret(secret_key)?, token, None)
         }
         AwsKeys::Profile { path, name } => {
-            let bytes = read_private(&Source::File(path.clone()))?;
-            let text = std::str::from_utf8(&bytes).map_err(|_binary| GrantFault::NotASecret { path: path.clone() })?;
+            let bytes = read_private(&Source::File(path.clone()), exposed)?;
+            let text = std::str::from_utf8(&bytes).map_err(|_binary| FileFault::NotASecret { path: path.clone() })?;
             let value = |key: &'static str| profile_value(text, name, key);
             let needed = |key: &'static str| {
                 value(key).ok_or_else(|| GrantFault::Profile { path: path.clone(), profile: name.clone(), key })

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::aws;
 use super::body::RequestBody;
 use super::error::chain;
-use super::files::read_secret;
+use crate::host::files::{ExposedSecrets, read_secret};
 use crate::host::grant::{Connect, Source};
 use crate::upstream::{AddressCheck, Place, Pool, Protocol, Target, Timeouts, Tls, never_dialled};
 
@@ -53,6 +53,7 @@ pub(super) async fn fetch(
     connect: &Connect,
     path: &str,
     token_file: Option<&Path>,
+    exposed: ExposedSecrets,
 ) -> Result<Keys, String> {
     let mut request = Request::new(RequestBody::whole(Bytes::new()));
     *request.uri_mut() = path.parse().map_err(|_invalid| "its path is none".to_owned())?;
@@ -60,7 +61,7 @@ pub(super) async fn fetch(
     request.headers_mut().insert(header::HOST, host);
     if let Some(file) = token_file {
         let source = Source::File(file.to_owned());
-        let token = tokio::task::spawn_blocking(move || read_secret(&source)).await;
+        let token = tokio::task::spawn_blocking(move || read_secret(&source, exposed)).await;
         let token = token.map_err(|_ended| "its token was not read".to_owned())?.map_err(|error| chain(&error))?;
         let mut value = HeaderValue::from_str(&token).map_err(|_invalid| "its token is none".to_owned())?;
         value.set_sensitive(true);

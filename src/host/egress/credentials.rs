@@ -12,8 +12,8 @@ use super::aws::{self, Signer};
 use super::body::RequestBody;
 use super::echo::Echo;
 use super::fault::GrantFault;
-use super::files::read_secret;
-use crate::host::grant::{Auth, AwsAuth, Source};
+use crate::host::files::{FileFault, read_secret};
+use crate::host::grant::{Auth, AwsAuth, Grant, Source};
 
 /// What a grant adds to every request. Has no `Debug`: it cannot be logged by accident.
 pub(super) struct Credentials {
@@ -30,16 +30,17 @@ enum Proof {
 
 impl Credentials {
     /// Reads the files. Blocks.
-    pub(super) fn load(auth: &Auth) -> Result<Self, GrantFault> {
-        match auth {
+    pub(super) fn load(grant: &Grant) -> Result<Self, GrantFault> {
+        let secret = |source: &Source| read_secret(source, grant.exposed_secrets);
+        match &grant.auth {
             Auth::None => Ok(Self { proof: Proof::None, echo: Echo::of(&[]) }),
             Auth::Basic { user_file, password_file } => {
-                let user = read_secret(&Source::from(user_file.clone()))?;
+                let user = secret(&Source::from(user_file.clone()))?;
                 // RFC 7617 section 2: the first colon ends the user's name.
                 if user.contains(':') {
-                    return Err(GrantFault::NotASecret { path: user_file.clone() });
+                    return Err(FileFault::NotASecret { path: user_file.clone() }.into());
                 }
-                let password = read_secret(&Source::from(password_file.clone()))?;
+                let password = secret(&Source::from(password_file.clone()))?;
                 let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
                 let value = secret_value(&format!("Basic {pair}"), password_file)?;
                 Ok(Self::of(header::AUTHORIZATION, value, &[&password, &pair]))
@@ -48,12 +49,12 @@ impl Credentials {
                 if belongs_to_the_connection(name) {
                     return Err(GrantFault::Header(name.to_string()));
                 }
-                let secret = read_secret(&Source::from(file.clone()))?;
+                let secret = secret(&Source::from(file.clone()))?;
                 Ok(Self::of(name.clone(), secret_value(&secret, file)?, &[&secret]))
             }
-            Auth::Aws(auth) => Ok(Self::signing(auth, aws::read(auth)?)),
+            Auth::Aws(auth) => Ok(Self::signing(auth, aws::read(auth, grant.exposed_secrets)?)),
             Auth::Bearer { token: source } => {
-                let token = read_secret(source)?;
+                let token = secret(source)?;
                 let value = secret_value(&format!("Bearer {token}"), source.path())?;
                 Ok(Self::of(header::AUTHORIZATION, value, &[&token]))
             }
@@ -123,8 +124,8 @@ fn belongs_to_the_connection(name: &HeaderName) -> bool {
     .contains(name)
 }
 
-fn secret_value(text: &str, path: &Path) -> Result<HeaderValue, GrantFault> {
-    let mut value = HeaderValue::from_str(text).map_err(|_invalid| GrantFault::NotASecret { path: path.to_owned() })?;
+fn secret_value(text: &str, path: &Path) -> Result<HeaderValue, FileFault> {
+    let mut value = HeaderValue::from_str(text).map_err(|_invalid| FileFault::NotASecret { path: path.to_owned() })?;
     // Kept out of hyper's logs and of HTTP/2's compression tables.
     value.set_sensitive(true);
     Ok(value)

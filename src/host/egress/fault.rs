@@ -1,9 +1,8 @@
 //! Why a grant cannot be used at all.
 
-use std::io;
 use std::path::PathBuf;
 
-use crate::host::grant::kubeconfig::InvalidKubeconfig;
+use crate::host::files::FileFault;
 use crate::name::ProviderName;
 
 /// Why a provider's grants cannot be used: what the configuration names is not there or not usable.
@@ -22,22 +21,9 @@ pub struct GrantError {
 /// What is wrong with a grant.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantFault {
-    /// A file cannot be read.
-    #[error("{} was not read", path.display())]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Every user of the machine can read or change a secret.
-    #[error(
-        "every user of this machine can read {path}, which holds a secret; run: chmod o-rwx {path}", path = path.display()
-    )]
-    Exposed {
-        /// Which file.
-        path: PathBuf,
-    },
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileFault),
     /// A profile of AWS's shared credentials file lacks a key.
     #[error("{} has no {key} in [{profile}]; roles and programs that would make one are not run", path.display())]
     Profile {
@@ -47,28 +33,6 @@ pub enum GrantFault {
         profile: String,
         /// What is missing.
         key: &'static str,
-    },
-    /// A kubeconfig file that cannot be used.
-    #[error("{}", path.display())]
-    Kubeconfig {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: InvalidKubeconfig,
-    },
-    /// A file is longer than any that is meant.
-    #[error("{} has more than {limit} bytes", path.display())]
-    TooLong {
-        /// Which file.
-        path: PathBuf,
-        /// How long it may be.
-        limit: u64,
-    },
-    /// A secret is empty, or has bytes that no header field can have.
-    #[error("{} holds no usable secret: one line of visible characters is expected", path.display())]
-    NotASecret {
-        /// Which file.
-        path: PathBuf,
     },
     /// A file holds no certificate, or none that is usable.
     #[error("{} holds no usable certificate in PEM: {detail}", path.display())]

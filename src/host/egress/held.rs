@@ -18,8 +18,8 @@ use super::client::GrantClient;
 use super::container::{self, RENEW_BEFORE};
 use super::credentials::Credentials;
 use super::fault::GrantFault;
-use super::files::{Stamp, stamps};
 use super::gate::Gate;
+use crate::host::files::{Stamp, stamps};
 use crate::host::grant::{Auth, AwsAuth, AwsKeys, Grant, Source};
 
 /// For how long files that did not change are taken not to have changed.
@@ -62,7 +62,7 @@ impl Renewal {
         let stamped = (Stamps(stamps(&tls)), Stamps(stamps(&auth)));
         let held = Held {
             client: Arc::new(GrantClient::new(grant)?),
-            credentials: Arc::new(Credentials::load(&grant.auth)?),
+            credentials: Arc::new(Credentials::load(grant)?),
             tls: stamped.0,
             auth: stamped.1,
         };
@@ -111,11 +111,8 @@ impl Renewal {
             let is_same_tls = tls == held.tls;
             let client = if is_same_tls { Arc::clone(&held.client) } else { Arc::new(GrantClient::new(&self.grant)?) };
             let is_same_auth = auth == held.auth;
-            let credentials = if is_same_auth {
-                Arc::clone(&held.credentials)
-            } else {
-                Arc::new(Credentials::load(&self.grant.auth)?)
-            };
+            let credentials =
+                if is_same_auth { Arc::clone(&held.credentials) } else { Arc::new(Credentials::load(&self.grant)?) };
             Ok(Held { client, credentials, tls: tls.clone(), auth: auth.clone() })
         };
         let read = read();
@@ -161,7 +158,7 @@ impl Gate {
             return;
         }
         renewal.ask_after.store(now.saturating_add(millis(LOOK_EVERY)), Ordering::Relaxed);
-        match container::fetch(&self.pool, connect, path, token_file.as_deref()).await {
+        match container::fetch(&self.pool, connect, path, token_file.as_deref(), renewal.grant.exposed_secrets).await {
             Ok(keys) => {
                 let credentials = Arc::new(Credentials::signing(auth, Some(keys)));
                 let held = renewal.held.load();

@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::fault::GrantFault;
-use super::files::{read_private, read_public};
+use crate::host::files::{read_private, read_public};
 use crate::host::grant::{Connect, Grant, HttpVersion};
 use crate::upstream;
 
@@ -28,7 +28,7 @@ pub(super) fn load(grant: &Grant) -> Result<Option<upstream::Tls>, GrantFault> {
     let mut config = match &grant.tls.client {
         None => builder.with_no_client_auth(),
         Some(client) => {
-            let bytes = read_public(&client.certificate)?;
+            let bytes = read_public(&client.certificate, grant.exposed_secrets)?;
             let not_a_certificate =
                 |detail: String| GrantFault::NotACertificate { path: client.certificate.path().to_owned(), detail };
             let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&bytes)
@@ -38,7 +38,7 @@ pub(super) fn load(grant: &Grant) -> Result<Option<upstream::Tls>, GrantFault> {
                 return Err(not_a_certificate("it is empty".to_owned()));
             }
             let not_a_key = |detail: String| GrantFault::NotAKey { path: client.key.path().to_owned(), detail };
-            let key = PrivateKeyDer::from_pem_slice(&read_private(&client.key)?)
+            let key = PrivateKeyDer::from_pem_slice(&read_private(&client.key, grant.exposed_secrets)?)
                 .map_err(|error| not_a_key(error.to_string()))?;
             builder.with_client_auth_cert(chain, key).map_err(|error| not_a_key(error.to_string()))?
         }
@@ -55,7 +55,7 @@ fn roots(grant: &Grant) -> Result<RootCertStore, GrantFault> {
     let Some(source) = &grant.tls.ca else {
         return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
     };
-    let bytes = read_public(source)?;
+    let bytes = read_public(source, grant.exposed_secrets)?;
     let not_a_certificate = |detail: String| GrantFault::NotACertificate { path: source.path().to_owned(), detail };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&bytes) {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::server::Server;
 use super::tls::{authority, leaf, server_config, tls_grant};
 use super::*;
+use crate::host::files::ExposedSecrets;
 use crate::host::grant::kubeconfig::Field;
 use crate::host::grant::{Auth, ClientCertificate, HttpVersion, Source, Tls};
 
@@ -180,6 +181,8 @@ fn a_secret_that_others_can_read_is_refused_with_what_to_run() {
         let said = said(&Edge::try_new(granted.clone()).map(|_| ()).unwrap_err());
         assert!(said.contains(&format!("run: chmod o-rwx {}", token.display())), "{mode:o}: {said}");
         assert!(!said.contains("abc.def"), "{said}");
+        let warned = Grant { exposed_secrets: ExposedSecrets::Warn, ..granted.clone() };
+        assert!(Edge::try_new(warned).is_ok(), "{mode:o}");
     }
     for mode in [0o400, 0o600, 0o640, 0o660] {
         std::fs::set_permissions(&token, std::fs::Permissions::from_mode(mode)).unwrap();
