@@ -120,6 +120,17 @@ impl Script {
         self
     }
 
+    /// The same answers to requests that say what the recording left out: a query parameter where the
+    /// path begins so and no such parameter was recorded.
+    pub(crate) fn with_query_below(mut self, paths: &[&str], key: &str, value: &str) -> Self {
+        for exchange in &mut self.exchanges {
+            if paths.iter().any(|path| exchange.path.starts_with(path)) {
+                exchange.query.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+            }
+        }
+        self
+    }
+
     /// The same answer to a request with another body.
     pub(crate) fn with_body(mut self, name: &str, body: Value) -> Self {
         self.exchange(name).body = body;

@@ -15,9 +15,6 @@ const ANSWER_BYTES: usize = 8 << 20;
 /// The most of a refusal that is told, in bytes.
 const REFUSAL_BYTES: usize = 1024;
 
-/// The namespace that a request without one means.
-const DEFAULT_NAMESPACE: &str = "default";
-
 /// How long to wait for a deployment that is under way before asking again.
 const DEPLOYMENT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -31,10 +28,11 @@ pub(crate) fn url(segments: &[&str]) -> String {
     url
 }
 
-/// A request with its namespace, if it is another than the default one.
+/// A request with its namespace, if it has one. The default one is named too: rules that confine a provider to
+/// its namespaces cannot tell a request without from one that means another.
 pub(crate) fn request(method: &'static str, segments: &[&str], namespace: &str) -> Request {
     let request = Request::new(method, url(segments)).header("accept", "application/json");
-    if namespace == DEFAULT_NAMESPACE || namespace.is_empty() { request } else { request.query("namespace", namespace) }
+    if namespace.is_empty() { request } else { request.query("namespace", namespace) }
 }
 
 pub(crate) fn get(segments: &[&str], namespace: &str) -> Request {

@@ -29,8 +29,11 @@ fn play(script: Script) {
     });
 }
 
+/// The recordings leave the namespace out where it is the default one; the plugin names it, which is the same to
+/// Nomad.
 fn recording(name: &str) -> Script {
-    Script::of(&format!("nomad-1.1/{name}"))
+    let namespaced = ["/v1/job", "/v1/alloc", "/v1/event/", "/v1/client/", "/v1/deployment"];
+    Script::of(&format!("nomad-1.1/{name}")).with_query_below(&namespaced, "namespace", "default")
 }
 
 /// The job `echo` as it is at count 0, with one group and a deployment policy.

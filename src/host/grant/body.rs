@@ -9,8 +9,9 @@
 //!
 //! Places are JSON pointers (RFC 6901) in which a segment `*` is any key or index, with `=PATTERN`
 //! behind them where the value matters. Keys are compared without regard to case and all of two
-//! equal ones are looked at, since that is how servers written in Go read them. What is no JSON, or
-//! longer than the grant's `buffered-bytes`, never passes.
+//! equal ones are looked at, since that is how servers written in Go read them; what `require` names
+//! has to stand there once and as it is written, so that every server reads the same. What is no JSON,
+//! or longer than the grant's `buffered-bytes`, never passes.
 
 mod json;
 #[cfg(test)]
@@ -35,7 +36,7 @@ pub struct BodySpec {
     pub only: Vec<String>,
     /// `forbid`: nothing may stand there but what says nothing: `null`, `false`, 0, `""`, `[]`, `{}`.
     pub forbid: Vec<String>,
-    /// `require`: something must stand there.
+    /// `require`: something must stand there, under keys that are written exactly so and are there once.
     pub require: Vec<String>,
     /// `unchanged`: the body must equal what the platform holds now, at this place of the answer to a
     /// GET of the path without its last segment; `""` is all of it.
@@ -114,6 +115,9 @@ pub enum BodyRefusal {
     /// Something is missing.
     #[error("its body lacks {0:?}, or has another value there")]
     Missing(String),
+    /// A key on the way to what is required stands there twice, or in other letters.
+    #[error("its body has {0:?} more than once, or not in these letters, so that servers may read another value")]
+    Ambiguous(String),
     /// It differs from what the platform holds.
     #[error("its body differs from what the platform holds at {0:?}")]
     Changed(String),
@@ -188,6 +192,9 @@ impl BodyRule {
         }
         check_forbidden(&rule.forbid, &body, &mut path, namespaces)?;
         for place in &rule.require {
+            if !place.is_clear(&body) {
+                return Err(BodyRefusal::Ambiguous(place.text.to_string()));
+            }
             if !place.values(&body).into_iter().any(|value| place.admits(value, namespaces)) {
                 return Err(BodyRefusal::Missing(place.text.to_string()));
             }
@@ -243,6 +250,28 @@ impl Place {
             None => true,
             Some(pattern) => value.scalar().is_some_and(|text| pattern.matches(text.as_bytes(), namespaces)),
         }
+    }
+
+    /// Whether every server finds the same there: no key that leads to it is there twice or in other letters.
+    fn is_clear(&self, json: &Json) -> bool {
+        let mut values = vec![json];
+        for segment in &self.segments {
+            let mut next = Vec::new();
+            for value in values {
+                let found: Vec<_> = value.members().filter(|(key, _value)| is_at(segment, key)).collect();
+                let is_clear = match found.as_slice() {
+                    [] => true,
+                    [(key, _value)] => segment.as_ref() == "*" || segment.as_ref() == key.as_ref(),
+                    _several => segment.as_ref() == "*",
+                };
+                if !is_clear {
+                    return false;
+                }
+                next.extend(found.into_iter().map(|(_key, value)| value));
+            }
+            values = next;
+        }
+        true
     }
 
     /// All values that stand there: several where a segment is `*` or a key is there twice.

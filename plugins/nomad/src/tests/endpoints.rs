@@ -47,7 +47,7 @@ fn an_allocation_that_goes_meanwhile_or_has_no_such_port_is_left_out() {
     ] {
         let list = list(deployment);
         play_platform(move |request| {
-            let is_list = request.url.ends_with("/allocations");
+            let is_list = request.url.ends_with("/allocations?namespace=default");
             Ok(if is_list { Answer::new(200, list.as_str()) } else { Answer::new(status, detail) })
         });
         let endpoints = nomad().resolve(&format!("f{status}{count}{}", detail.len()), "default").unwrap();

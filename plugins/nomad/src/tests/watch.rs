@@ -68,9 +68,10 @@ fn a_job_that_is_gone_is_removed() {
 #[test]
 fn many_jobs_come_in_pages() {
     play_platform(|request| {
-        let path = request.url.strip_prefix("http://nomad/v1/").unwrap();
+        let (path, query) = request.url.strip_prefix("http://nomad/v1/").unwrap().split_once('?').unwrap();
+        assert!(query.contains("namespace=default"), "{query}");
         let job = |id: &str| format!(r#"{{"ID":"{id}","Type":"service","Stop":false}}"#);
-        if path.starts_with("jobs?") {
+        if path == "jobs" {
             let jobs: Vec<String> = (0..30).map(|number| job(&format!("f{number:02}"))).collect();
             let other = r#"{"ID":"a-batch","Type":"batch","Stop":false},{"ID":"other","Type":"service","Meta":{}}"#;
             return Ok(Answer::new(200, format!("[{other},{}]", jobs.join(","))).with_header("X-Nomad-Index", "9"));

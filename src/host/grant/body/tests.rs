@@ -89,6 +89,14 @@ fn what_is_required_has_to_be_there() {
     ] {
         assert_eq!(check(&require, no), Some(BodyRefusal::Missing(place.to_owned())), "{no}");
     }
+    for no in [
+        "{\"cluster\":\"edge\",\"cluster\":\"prod\",\"tags\":[{\"key\":\"fn\"}]}",
+        "{\"cluster\":\"prod\",\"cluster\":\"edge\",\"tags\":[{\"key\":\"fn\"}]}",
+        "{\"cluster\":\"edge\",\"Cluster\":\"prod\",\"tags\":[{\"key\":\"fn\"}]}",
+        "{\"Cluster\":\"edge\",\"tags\":[{\"key\":\"fn\"}]}",
+    ] {
+        assert_eq!(check(&require, no), Some(BodyRefusal::Ambiguous("/cluster=edge".to_owned())), "{no}");
+    }
 }
 
 #[test]
