@@ -42,7 +42,7 @@ pub mod shadow;
 mod trap;
 mod trial;
 
-pub use compile::CompileLimits;
+pub use compile::{CompileLimits, Sandbox};
 pub use engine::{EngineConfig, EngineError};
 pub use inspect::Inspection;
 pub use load::{LoadStep, Plugins};

@@ -218,6 +218,12 @@ fn engine(section: &Section<'_>) -> plugin::EngineConfig {
                 default.compile.timeout,
                 millisecond(100)..=Duration::from_secs(3600),
             ),
+            sandbox: section
+                .choice(
+                    "compile-sandbox",
+                    &[("if-possible", plugin::Sandbox::IfPossible), ("required", plugin::Sandbox::Required)],
+                )
+                .unwrap_or(default.compile.sandbox),
         },
     }
 }

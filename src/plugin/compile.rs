@@ -2,20 +2,23 @@
 //!
 //! The compiler reads bytes of third parties, and what it needs for some of them nobody can foresee. So
 //! the gateway runs itself again as `wicketgate compile-plugin`, with limits on memory, processor time
-//! and open files, without an environment, without files to write, and in a network namespace of its own
-//! where the system lets an ordinary process make one. The component goes in by the standard input, the
-//! machine code comes back by the standard output; the gateway bounds both, ends the process when its
-//! time is over, and puts its own MAC on what it keeps.
+//! and open files, without an environment, without files to write, and without sockets, other programs
+//! and other processes ([`sandbox`]). The component goes in by the standard input, the machine code comes
+//! back by the standard output; the gateway bounds both, ends the process when its time is over, and puts
+//! its own MAC on what it keeps.
+
+mod sandbox;
 
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
-use rustix::thread::{UnshareFlags, set_no_new_privs};
+use rustix::thread::set_no_new_privs;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
@@ -25,6 +28,8 @@ use super::cache::FromChild;
 use super::engine::{self, Engine};
 use super::refuse::Refusal;
 use super::trap::shown;
+
+pub use sandbox::Sandbox;
 
 /// The word that makes a gateway the compiler. Not among the commands that `--help` shows.
 pub const COMMAND: &str = "compile-plugin";
@@ -49,11 +54,18 @@ pub struct CompileLimits {
     pub cpu_time: Duration,
     /// `compile-timeout`: until the code is there. Default 2 min, 100 ms to 1 h.
     pub timeout: Duration,
+    /// `compile-sandbox`: whether it is compiled where the system cannot forbid the compiler sockets.
+    pub sandbox: Sandbox,
 }
 
 impl Default for CompileLimits {
     fn default() -> Self {
-        Self { memory: 2 << 30, cpu_time: Duration::from_secs(60), timeout: Duration::from_secs(120) }
+        Self {
+            memory: 2 << 30,
+            cpu_time: Duration::from_secs(60),
+            timeout: Duration::from_secs(120),
+            sandbox: Sandbox::default(),
+        }
     }
 }
 
@@ -70,6 +82,8 @@ pub(super) struct Child {
     program: PathBuf,
     limits: CompileLimits,
     places: Semaphore,
+    /// What a compiler could not give up was told.
+    is_told: AtomicBool,
 }
 
 /// Machine code, fresh from a compiler.
@@ -83,7 +97,7 @@ pub(super) enum Code {
 impl Compiler {
     /// One that runs `program`, which is this program.
     pub(super) fn child(program: PathBuf, limits: CompileLimits) -> Self {
-        Self::Child(Child { program, limits, places: Semaphore::new(AT_ONCE) })
+        Self::Child(Child { program, limits, places: Semaphore::new(AT_ONCE), is_told: AtomicBool::new(false) })
     }
 
     /// Compiles a component.
@@ -129,6 +143,7 @@ impl Child {
             .arg(COMMAND)
             .arg(limits.memory.to_string())
             .arg(limits.cpu_time.as_secs().max(1).to_string())
+            .arg(limits.sandbox.as_str())
             .env_clear()
             .env("RAYON_NUM_THREADS", threads.to_string())
             .current_dir("/")
@@ -158,10 +173,15 @@ impl Child {
         // It has nothing more to say; what it still holds is closed with it.
         drop((output, errors_taken));
         let status = child.wait().await.map_err(|error| failed("cannot be waited for", error))?;
+        let said = shown(String::from_utf8_lossy(&said).trim());
         if status.success() {
+            if !said.is_empty() && !self.is_told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "components are compiled, but {said}; engine.compile-sandbox = \"required\" would refuse them"
+                );
+            }
             return Ok(code);
         }
-        let said = shown(String::from_utf8_lossy(&said).trim());
         if status.code() == Some(i32::from(EXIT_REFUSED)) {
             return Err(refused(said));
         }
@@ -205,12 +225,14 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// Takes from this process what compiling does not need. What the system does not let it give up (a
-/// network namespace of its own, where ordinary users may make none) it keeps.
+/// Takes from this process what compiling does not need.
+#[expect(clippy::print_stderr, reason = "the gateway reads it")]
 fn confine(arguments: &[OsString]) -> Result<(), String> {
-    let number = |index: usize| arguments.get(index)?.to_str()?.parse::<u64>().ok();
-    let (Some(memory), Some(cpu_seconds)) = (number(0), number(1)) else {
-        return Err(format!("usage: wicketgate {COMMAND} MEMORY CPU-SECONDS (only the gateway starts it)"));
+    let text = |index: usize| arguments.get(index)?.to_str();
+    let number = |index: usize| text(index)?.parse::<u64>().ok();
+    let is_required = text(2).map(|word| word == Sandbox::Required.as_str());
+    let (Some(memory), Some(cpu_seconds), Some(is_required)) = (number(0), number(1), is_required) else {
+        return Err(format!("usage: wicketgate {COMMAND} MEMORY CPU-SECONDS SANDBOX (only the gateway starts it)"));
     };
     for (resource, most) in [
         (Resource::As, memory),
@@ -223,13 +245,11 @@ fn confine(arguments: &[OsString]) -> Result<(), String> {
             .map_err(|error| format!("limit {resource:?} of {most}: {error}"))?;
     }
     set_no_new_privs(true).map_err(|error| format!("no new privileges: {error}"))?;
-    let _allowed_or_not = leave_network();
+    let Err(error) = sandbox::enter() else { return Ok(()) };
+    let problem = format!("this system cannot forbid a compiler sockets and other processes: {error}");
+    if is_required {
+        return Err(problem);
+    }
+    eprintln!("{problem}");
     Ok(())
-}
-
-#[expect(deprecated, reason = "it is unsafe only for `UnshareFlags::FILES`, which is not used")]
-fn leave_network() -> rustix::io::Result<()> {
-    // Root needs no namespace of users for it; others do.
-    rustix::thread::unshare(UnshareFlags::NEWNET)
-        .or_else(|_not_root| rustix::thread::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET))
 }

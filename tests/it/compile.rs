@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::harness::{Gateway, GatewayBuilder, wait_until};
 use crate::plugins::fixtures;
@@ -106,4 +107,35 @@ fn no_compiler_is_left_behind() {
     wait_until("no compiler is left", || {
         !gateway.descendants().iter().any(|(_, line)| line.contains("compile-plugin"))
     });
+}
+
+/// What is forbidden it, the unit tests of the sandbox say; here that it is before the first byte of a component
+/// is read.
+#[test]
+fn a_compiler_is_confined_before_it_reads() {
+    let mut compiler = Command::new(env!("CARGO_BIN_EXE_wicketgate"))
+        .args(["compile-plugin", "2147483648", "60", "required"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let folder = PathBuf::from(format!("/proc/{}", compiler.id()));
+    let field = |name: &str| {
+        let status = std::fs::read_to_string(folder.join("status")).unwrap();
+        status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+    };
+    wait_until("the filter is there", || field("Seccomp:").as_deref() == Some("2"));
+    assert_eq!(field("NoNewPrivs:").as_deref(), Some("1"));
+    assert_eq!(field("Threads:").as_deref(), Some("1"), "no thread began before the filter");
+    let open = std::fs::read_dir(folder.join("fd")).unwrap();
+    let sockets = open
+        .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count();
+    assert_eq!(sockets, 0);
+    drop(compiler.stdin.take());
+    let output = compiler.wait_with_output().unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty());
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("cannot forbid"), "{output:?}");
 }
