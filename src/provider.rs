@@ -3,6 +3,8 @@
 
 mod directory;
 mod swap;
+#[cfg(test)]
+pub(crate) mod switches;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -13,6 +13,8 @@ use std::time::Duration;
 use wasmtime::{Config, Enabled, EngineWeak, PoolingAllocationConfig};
 
 use super::compile::CompileLimits;
+#[cfg(test)]
+use crate::provider::switches::{Check, is_off};
 
 /// A memory has at most so many bytes, whatever a provider's limits say: the slots' size, 1 GiB.
 pub const MEMORY_MAX_BYTES: usize = 1 << 30;
@@ -175,6 +177,14 @@ fn settings() -> Config {
         .wasm_relaxed_simd(false)
         .wasm_tail_call(false)
         .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable);
+    #[cfg(test)]
+    if is_off(Check::Features) {
+        config.wasm_memory64(true).wasm_multi_memory(true);
+    }
+    #[cfg(test)]
+    if is_off(Check::Stack) {
+        config.max_wasm_stack(64 << 20).async_stack_size(128 << 20);
+    }
     config
 }
 
@@ -195,6 +205,14 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .pagemap_scan(if can_scan { Enabled::Yes } else { Enabled::No })
         .linear_memory_keep_resident(if can_scan { RESIDENT_BYTES } else { 0 })
         .table_keep_resident(if can_scan { RESIDENT_BYTES / 16 } else { 0 });
+    #[cfg(test)]
+    if is_off(Check::Memories) {
+        pool.max_memories_per_component(2 * MEMORIES);
+    }
+    #[cfg(test)]
+    if is_off(Check::Features) {
+        pool.max_memories_per_module(MEMORIES);
+    }
     pool
 }
 

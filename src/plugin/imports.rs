@@ -22,6 +22,8 @@ use super::limits::MemoryLimit;
 use super::loaded::Shared;
 use crate::host::processes::Processes;
 use crate::host::state::ProviderState;
+#[cfg(test)]
+use crate::provider::switches::{Check, is_off};
 
 /// Random bytes that a guest gets in one call of `wasi:random`.
 const RANDOM_MAX_BYTES: u64 = 64 << 10;
@@ -83,6 +85,10 @@ fn empty_wasi(log: &Arc<GuestLog>) -> WasiCtx {
         .max_random_size(RANDOM_MAX_BYTES)
         .stdout(LogStream::new(Arc::clone(log), Stream::Output))
         .stderr(LogStream::new(Arc::clone(log), Stream::Error));
+    #[cfg(test)]
+    if is_off(Check::Random) {
+        builder.max_random_size(u64::MAX);
+    }
     builder.build()
 }
 

@@ -23,6 +23,8 @@ use super::trap::history::TrapReport;
 use super::trap::{self, Diagnosis, Stop};
 use crate::name::{FunctionRef, Generation};
 use crate::provider::Limits;
+#[cfg(test)]
+use crate::provider::switches::{Check, is_off};
 use crate::query::{Cause, Interface, PluginFault, QueryError, caller};
 
 /// How a call is scheduled.
@@ -228,7 +230,14 @@ impl<'a> Lease<'a> {
         let used = Used { cpu: instance.cpu.used(), memory: state.memory.used() };
         let (returned, now) = match returned {
             Ok(returned) => returned,
-            Err(stop) => return Err(account.stopped(&stop, state.memory.was_refused(), used)),
+            Err(stop) => {
+                let error = account.stopped(&stop, state.memory.was_refused(), used);
+                #[cfg(test)]
+                if is_off(Check::Discard) {
+                    plugin.idle(ask.turn).put(&plugin.shared, instance, Moment::now());
+                }
+                return Err(error);
+            }
         };
         // The guest may have turned a refused request into an answer; the operator must see why.
         if let Some(budget) = state.hooks.exceeded() {

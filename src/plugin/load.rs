@@ -34,6 +34,8 @@ use super::trap;
 use super::trap::history::History;
 use crate::metrics::Registry;
 use crate::name::{Digest, ProviderName};
+#[cfg(test)]
+use crate::provider::switches::{Check, is_off};
 use crate::provider::{ComponentSource, ProviderConfig};
 use crate::trust::lock::Keeper;
 use crate::trust::signature::{SignatureError, Signer};
@@ -324,6 +326,14 @@ impl Plugins {
 
     fn link(&self, config: &ProviderConfig, component: &Component) -> Result<InstancePre<HostState>, Refusal> {
         let linker = if config.commands.is_empty() { &self.linker } else { &self.linker_with_processes };
+        #[cfg(test)]
+        let mut linker = linker.clone();
+        #[cfg(test)]
+        if is_off(Check::Imports) {
+            linker
+                .define_unknown_imports_as_traps(component)
+                .map_err(|error| Refusal::Link { problem: error.to_string() })?;
+        }
         linker.instantiate_pre(component).map_err(|error| {
             let problem = format!("{error:#}");
             let names = component.component_type();
@@ -380,6 +390,10 @@ async fn check_types(plugin: &Loaded) -> Result<(), Refusal> {
     let (needed, allowed) = (needed.unwrap_or(0), plugin.shared.limits.memory);
     if needed > allowed as u64 {
         return Err(Refusal::Memory { needed, allowed });
+    }
+    #[cfg(test)]
+    if is_off(Check::Types) {
+        return Ok(());
     }
     let mut instance = Instance::make(plugin, Stage::Candidate, Moment::now(), plugin.shared.limits.call_timeout)
         .await

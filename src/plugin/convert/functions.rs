@@ -2,8 +2,8 @@
 
 use super::super::bindings::guest::functions as wit;
 use super::{
-    BadOutput, Checked, Foreign, KEY_MAX_BYTES, PAIRS_MAX, TEXT_MAX_BYTES, at_most, check_name, cursor, optional_pairs,
-    optional_text, pairs, text, to_pairs,
+    BadOutput, Checked, Foreign, KEY_MAX_BYTES, PAIRS_MAX, TEXT_MAX_BYTES, at_most, check_name, cursor, is_own,
+    optional_pairs, optional_text, pairs, text, to_pairs,
 };
 use crate::name::{FunctionName, FunctionRef, Namespace};
 use crate::query::functions::{FunctionDeployment, FunctionPage, FunctionResources, FunctionStatus, FunctionUsage};
@@ -80,7 +80,7 @@ fn deployment(deployment: wit::FunctionDeployment, asked: &Namespace) -> Checked
         extra,
     } = deployment;
     check_name::<FunctionName>(&service, "service")?;
-    if namespace != asked.as_str() {
+    if !is_own(namespace == asked.as_str()) {
         return Err(BadOutput("namespace"));
     }
     pairs(extra, "extra")?;
@@ -140,7 +140,7 @@ pub(crate) fn function_page(
     let wit::FunctionPage { functions, next } = page;
     let mut kept = Vec::new();
     for status in at_most(functions, limit as usize, "functions")? {
-        if status.deployment.namespace == asked.as_str() {
+        if is_own(status.deployment.namespace == asked.as_str()) {
             kept.push(function_status(status, asked)?);
         } else {
             let _none: Option<()> = foreign.left_out();
@@ -151,7 +151,7 @@ pub(crate) fn function_page(
 
 /// The one function that was asked about.
 pub(crate) fn function_asked(status: wit::FunctionStatus, asked: &FunctionRef) -> Checked<FunctionStatus> {
-    if status.deployment.service != asked.name.as_str() {
+    if !is_own(status.deployment.service == asked.name.as_str()) {
         return Err(BadOutput("service"));
     }
     function_status(status, &asked.namespace)

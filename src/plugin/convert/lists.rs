@@ -1,7 +1,9 @@
 //! Namespaces, secrets, logs, and what platform answers.
 
 use super::super::bindings::guest::{about, logs, namespaces, secrets};
-use super::{BadOutput, Checked, Foreign, KEY_MAX_BYTES, at_most, check_name, cursor, optional_pairs, text, to_pairs};
+use super::{
+    BadOutput, Checked, Foreign, KEY_MAX_BYTES, at_most, check_name, cursor, is_own, optional_pairs, text, to_pairs,
+};
 use crate::name::{FunctionName, Namespace};
 use crate::query::functions::{LogBatch, LogMessage, LogRequest, NamePage, NamespaceEntry, Platform, Secret};
 use crate::query::{ErrorKind, QueryError};
@@ -33,7 +35,7 @@ pub(crate) fn secret_page(page: secrets::SecretPage, limit: u32) -> Checked<Name
 /// The one namespace that was asked about.
 pub(crate) fn namespace_entry(entry: namespaces::NamespaceEntry, asked: &Namespace) -> Checked<NamespaceEntry> {
     let namespaces::NamespaceEntry { name: called, labels, annotations } = entry;
-    if called != asked.as_str() {
+    if !is_own(called == asked.as_str()) {
         return Err(BadOutput("name"));
     }
     Ok(NamespaceEntry {
@@ -91,7 +93,7 @@ pub(crate) fn log_batch(batch: logs::LogBatch, asked: &str, limit: u32, foreign:
     let logs::LogBatch { messages, next } = batch;
     let mut kept = Vec::new();
     for message in at_most(messages, limit as usize, "messages")? {
-        if message.namespace == asked || message.namespace.is_empty() {
+        if is_own(message.namespace == asked || message.namespace.is_empty()) {
             kept.push(log_message(message)?);
         } else {
             let _none: Option<()> = foreign.left_out();

@@ -3,7 +3,6 @@
 mod guests;
 mod hostile;
 mod lies;
-mod ways_out;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -151,38 +150,6 @@ async fn instances_are_reused_as_the_settings_say() {
 }
 
 #[tokio::test]
-async fn an_instance_that_swelled_or_kept_a_handle_is_not_used_again() {
-    let bench = Bench::new();
-    for fixture in ["swells", "handles"] {
-        let provider = bench.provider(fixture, limits()).await;
-        for _ in 0..3 {
-            assert_eq!(provider.get_replicas(&figlet()).await.unwrap().replicas, 1, "{fixture}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn each_way_to_misbehave_has_its_fault() {
-    let bench = Bench::new();
-    for (fixture, expected) in [
-        ("endless-loop", PluginFault::Budget(Budget::Cpu)),
-        ("endless-recursion", PluginFault::Trap),
-        ("memory-bomb", PluginFault::Budget(Budget::Memory)),
-        ("trap", PluginFault::Trap),
-        ("long-key", PluginFault::BadOutput("labels")),
-        ("many-labels", PluginFault::BadOutput("labels")),
-        ("bad-factor", PluginFault::BadOutput("scaling-factor")),
-        ("bad-pointer", PluginFault::Trap),
-        ("bad-utf8", PluginFault::Trap),
-    ] {
-        let provider = bench.provider(fixture, limits()).await;
-        assert_eq!(fault_of(&provider).await, expected, "{fixture}");
-        // The next call gets another instance and works.
-        provider.set_replicas(&figlet(), 1).await.unwrap_or_else(|error| panic!("{fixture}: {error}"));
-    }
-}
-
-#[tokio::test]
 async fn handles_without_end_are_a_broken_budget() {
     let bench = Bench::new();
     let provider = bench.provider("handles", Limits { handles: 16, ..limits() }).await;
@@ -197,22 +164,6 @@ async fn more_bytes_than_a_host_call_may_have_are_a_broken_budget() {
     let provider = bench.provider("log-flood", Limits { host_call_bytes: 32 << 10, ..limits() }).await;
     let error = provider.set_replicas(&figlet(), 1).await.unwrap_err();
     assert_eq!(error.cause, Cause::Plugin(PluginFault::Budget(Budget::HostCallBytes)), "{}", error.message);
-}
-
-#[tokio::test]
-async fn a_flood_of_lines_is_counted_and_dropped() {
-    let bench = Bench::new();
-    let provider = bench.provider("log-flood", limits()).await;
-    provider.get_replicas(&figlet()).await.unwrap();
-    assert!(bench.exposes(r#"wicketgate_plugin_log_dropped_total{provider="edge"} 936"#));
-}
-
-#[tokio::test(start_paused = true)]
-async fn waiting_ends_at_the_wall_and_costs_no_processor_time() {
-    let bench = Bench::new();
-    let provider = bench.provider("sleeps", limits()).await;
-    assert_eq!(fault_of(&provider).await, PluginFault::Budget(Budget::Wall));
-    provider.set_replicas(&figlet(), 1).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

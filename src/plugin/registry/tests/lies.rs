@@ -5,8 +5,8 @@ use super::*;
 use crate::name::Namespace;
 use crate::query::functions::{FunctionDeployment, LogRequest, NamespaceEntry, Secret};
 
-pub(super) async fn hostile(bench: &Bench, change: impl FnOnce(&mut ProviderConfig)) -> Option<PluginProvider> {
-    let path = guest("hostile")?;
+pub(super) async fn hostile(bench: &Bench, change: impl FnOnce(&mut ProviderConfig)) -> PluginProvider {
+    let path = guest("hostile");
     let mut config = bench.config(
         "good",
         Limits { cpu_time: Duration::from_secs(20), call_timeout: Duration::from_secs(60), ..limits() },
@@ -18,43 +18,24 @@ pub(super) async fn hostile(bench: &Bench, change: impl FnOnce(&mut ProviderConf
     let candidate = bench.plugins.load(&config, parts).await.map_err(|error| error.refusal).unwrap();
     let provider = PluginProvider::new(&config);
     provider.publish(candidate);
-    Some(provider)
-}
-
-pub(super) fn named(name: &str) -> FunctionRef {
-    FunctionRef { name: name.parse().unwrap(), namespace: "dev".parse().unwrap() }
+    provider
 }
 
 #[tokio::test]
-async fn lists_and_watches_are_confined_to_the_providers_namespaces() {
+async fn what_was_left_out_is_counted() {
     let bench = Bench::new();
-    let Some(provider) = hostile(&bench, |_| {}).await else { return };
+    let provider = hostile(&bench, |_| {}).await;
     let dev: Namespace = "dev".parse().unwrap();
-    let names = |page: crate::query::functions::FunctionPage| {
-        page.functions.into_iter().map(|status| status.deployment.namespace).collect::<Vec<_>>()
-    };
-    assert_eq!(names(provider.list(&dev, None, 10).await.unwrap()), ["dev"]);
+    assert_eq!(provider.list(&dev, None, 10).await.unwrap().functions.len(), 1);
     let set = provider.changes(std::slice::from_ref(&dev), None, Duration::from_secs(1)).await.unwrap();
     assert_eq!((set.changed.len(), set.removed.len()), (1, 1));
-    assert!(set.changed.iter().all(|(function, _)| function.namespace == dev));
-    assert_eq!(provider.list_namespaces(None, 10).await.unwrap().names, ["dev"]);
-    assert!(
-        bench.exposes(r#"wicketgate_plugin_foreign_entries_total{provider="edge"} 3"#),
-        "what was left out is counted"
-    );
-    // Of one answer nothing can be left out.
-    for name in ["other-name", "other-namespace"] {
-        let error = provider.get(&named(name), false).await.unwrap_err();
-        assert!(matches!(error.cause, Cause::Plugin(PluginFault::BadOutput(_))), "{name}: {error}");
-    }
-    let error = provider.get_namespace(&dev).await.unwrap_err();
-    assert_eq!(error.cause, Cause::Plugin(PluginFault::BadOutput("name")));
+    assert!(bench.exposes(r#"wicketgate_plugin_foreign_entries_total{provider="edge"} 3"#));
 }
 
 #[tokio::test]
 async fn the_default_provider_may_speak_of_every_namespace() {
     let bench = Bench::new();
-    let Some(provider) = hostile(&bench, |config| config.is_default = true).await else { return };
+    let provider = hostile(&bench, |config| config.is_default = true).await;
     assert_eq!(provider.list_namespaces(None, 10).await.unwrap().names, ["dev", "kube-system"]);
     provider.get_replicas(&FunctionRef { namespace: "kube-system".parse().unwrap(), ..figlet() }).await.unwrap();
 }
@@ -95,16 +76,4 @@ async fn a_provider_is_asked_about_no_other_namespace() {
         let error = error.unwrap_or_else(|| panic!("question {index} was answered"));
         assert_eq!(error.cause, Cause::NoProvider, "question {index}: {error}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_watch_that_never_returns_ends_at_its_wall() {
-    let bench = Bench::new();
-    let limits = Limits { watch_timeout: Duration::from_secs(5), ..limits() };
-    let Some(provider) = hostile(&bench, |config| config.limits = limits).await else { return };
-    let dev: Namespace = "dev".parse().unwrap();
-    let hang = provider.changes(std::slice::from_ref(&dev), Some("hang"), Duration::from_secs(5));
-    let error = hang.await.unwrap_err();
-    assert_eq!(error.cause, Cause::Plugin(PluginFault::Budget(Budget::Wall)), "{error}");
-    provider.get_replicas(&named("good")).await.unwrap();
 }

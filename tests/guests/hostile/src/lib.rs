@@ -3,13 +3,16 @@
 //! `tests/fixtures/README.md` lists the attacks with what each test asserts. What a guest can do without a
 //! library is in `tests/fixtures/*.wat`.
 
+use std::process::abort;
 use std::time::Duration;
 
+use wicketgate_sdk::bindings::imports::wasi::http::outgoing_handler::handle;
+use wicketgate_sdk::bindings::imports::wasi::http::types::{Fields, Method, OutgoingBody, OutgoingRequest};
 use wicketgate_sdk::http::Request;
 use wicketgate_sdk::{
     ChangeSet, Endpoint, Endpoints, FunctionDeployment, FunctionPage, FunctionRef, FunctionState, FunctionStatus,
-    Functions, NamespaceEntry, NamespacePage, Namespaces, Provider, Result, ServiceStatus, Target, Watch,
-    export_provider,
+    Functions, Health, NamespaceEntry, NamespacePage, Namespaces, Provider, Result, Scaling, ServiceStatus, Target,
+    Watch, clock, config, export_provider,
 };
 
 /// Ways to write a path that another reader would take for `/secret`.
@@ -60,12 +63,42 @@ fn is_answered(request: Request) -> bool {
     request.send().is_ok_and(|answer| answer.success("an attack").is_ok())
 }
 
+/// How often the slow body sends a byte, and how many it has: half a second in all.
+const DROPS: (u32, Duration) = (10, Duration::from_millis(50));
+
+/// A request whose body comes byte by byte. `None` where the host did not take it.
+fn drip() -> Option<u16> {
+    let request = OutgoingRequest::new(Fields::new());
+    request.set_method(&Method::Post).ok()?;
+    request.set_authority(Some("platform")).ok()?;
+    request.set_path_with_query(Some("/open")).ok()?;
+    let body = request.body().ok()?;
+    let answer = handle(request, None).ok()?;
+    let stream = body.write().ok()?;
+    for _ in 0..DROPS.0 {
+        stream.blocking_write_and_flush(b"x").ok()?;
+        clock::wait(DROPS.1);
+    }
+    drop(stream);
+    OutgoingBody::finish(body, None).ok()?;
+    answer.subscribe().block();
+    Some(answer.get()?.ok()?.ok()?.status())
+}
+
+/// Traps where it is told to.
+fn trap_at(service: &str) {
+    if service == "trap" {
+        abort();
+    }
+}
+
 impl Provider for Hostile {
     fn open() -> Result<Self> {
         Ok(Self)
     }
 
     fn get_replicas(&self, service: &str, _namespace: &str) -> Result<ServiceStatus> {
+        trap_at(service);
         match service {
             "many-requests" => worked((0..100).filter(|_| is_answered(Request::get("http://platform/open"))).count()),
             "endless-response" => {
@@ -114,27 +147,47 @@ impl Provider for Hostile {
             }
             "writes" => worked(usize::from(is_answered(Request::post("http://platform/open")))),
             "redirect" => worked(usize::from(Request::get("http://platform/redirect").send()?.status() == 200)),
+            "slow-body" => worked(usize::from(drip() == Some(200))),
             "silent" => worked(usize::from(is_answered(Request::get("http://platform/silent")))),
             // Those whose attack is where they say that their instances are.
             _ => Ok(ServiceStatus { replicas: 1, available_replicas: 1, ..ServiceStatus::default() }),
         }
     }
 
-    fn set_replicas(&self, _service: &str, _namespace: &str, _count: u64) -> Result<()> {
+    fn set_replicas(&self, service: &str, _namespace: &str, _count: u64) -> Result<()> {
+        trap_at(service);
+        Ok(())
+    }
+}
+
+impl Scaling for Hostile {
+    fn ensure(&self, service: &str, _: &str, at_least: u64, _version: Option<&str>) -> Result<ServiceStatus> {
+        trap_at(service);
+        Ok(ServiceStatus { replicas: at_least, available_replicas: at_least, ..ServiceStatus::default() })
+    }
+}
+
+impl Health for Hostile {
+    fn check(&self) -> Result<()> {
+        trap_at(&config::get("health").unwrap_or_default());
         Ok(())
     }
 }
 
 impl Endpoints for Hostile {
     fn resolve(&self, service: &str, _namespace: &str) -> Result<Vec<Endpoint>> {
+        trap_at(service);
         let authority = match service {
             "metadata" => "169.254.169.254:80".to_owned(),
             "metadata-v6" => "[fd00:ec2::254]:80".to_owned(),
             "mapped-metadata" => "[::ffff:169.254.169.254]:80".to_owned(),
             "link-local" => "[fe80::1]:80".to_owned(),
             "not-allowed" => "192.0.2.1:80".to_owned(),
-            // `at-PORT` is loopback.
-            _ => format!("127.0.0.1:{}", service.strip_prefix("at-").unwrap_or("1")),
+            // `at-PORT` is loopback, `named-PORT` is a name of it.
+            _ => match service.strip_prefix("named-") {
+                Some(port) => format!("localhost:{port}"),
+                None => format!("127.0.0.1:{}", service.strip_prefix("at-").unwrap_or("1")),
+            },
         };
         Ok(vec![Endpoint {
             target: Target::Authority(authority),
@@ -156,8 +209,9 @@ fn lies(namespace: &str) -> [FunctionRef; 2] {
 impl Watch for Hostile {
     fn changes(&self, namespaces: &[String], cursor: Option<&str>, timeout: Duration) -> Result<ChangeSet> {
         if cursor == Some("hang") {
-            wicketgate_sdk::clock::wait(timeout * 1000);
+            clock::wait(timeout * 1000);
         }
+        trap_at(cursor.unwrap_or_default());
         let namespace = namespaces.first().cloned().unwrap_or_default();
         let changed = lies(&namespace).map(|function| FunctionState {
             function,
@@ -179,6 +233,7 @@ impl Functions for Hostile {
     }
 
     fn get_function(&self, service: &str, namespace: &str, _usage: bool) -> Result<FunctionStatus> {
+        trap_at(service);
         Ok(match service {
             "other-name" => status("stolen", namespace),
             "other-namespace" => status(service, "kube-system"),
@@ -186,15 +241,18 @@ impl Functions for Hostile {
         })
     }
 
-    fn deploy_function(&self, _deployment: FunctionDeployment) -> Result<()> {
+    fn deploy_function(&self, deployment: FunctionDeployment) -> Result<()> {
+        trap_at(&deployment.service);
         Ok(())
     }
 
-    fn update_function(&self, _deployment: FunctionDeployment) -> Result<()> {
+    fn update_function(&self, deployment: FunctionDeployment) -> Result<()> {
+        trap_at(&deployment.service);
         Ok(())
     }
 
-    fn delete_function(&self, _service: &str, _namespace: &str) -> Result<()> {
+    fn delete_function(&self, service: &str, _namespace: &str) -> Result<()> {
+        trap_at(service);
         Ok(())
     }
 }
@@ -236,9 +294,9 @@ impl Namespaces for Hostile {
 
 export_provider! {
     Hostile,
-    exports: [Watch, Endpoints, Functions, Namespaces],
+    exports: [Scaling, Watch, Endpoints, Functions, Namespaces, Health],
     name: "hostile",
     description: "Attacks its host, for the tests",
     grants: { "platform": "whatever it can get" },
-    config: {},
+    config: { "health": "`trap` lets its check trap" },
 }
