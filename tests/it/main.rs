@@ -24,6 +24,7 @@ mod config;
 mod conformance;
 mod docker;
 mod ecs;
+mod endpoints;
 mod faas_provider;
 mod forward;
 mod harness;
