@@ -42,7 +42,11 @@ pub mod shadow;
 mod trap;
 mod trial;
 
+#[doc(hidden)]
+pub use cache::envelope;
 pub use compile::{CompileLimits, Sandbox};
+#[doc(hidden)]
+pub use convert::records;
 pub use engine::{EngineConfig, EngineError};
 pub use inspect::Inspection;
 pub use load::{LoadStep, Plugins};

@@ -13,6 +13,8 @@ use std::path::Path;
 
 use proptest::prelude::{ProptestConfig, Strategy, any, prop};
 use proptest::test_runner::{TestCaseError, TestRunner};
+use wicketgate::name::Digest;
+use wicketgate::plugin::envelope::Seal;
 
 /// What stands in the grammars of all targets, and what is in none.
 const PIECES: [&str; 24] = [
@@ -129,6 +131,19 @@ fn lock() {
 #[test]
 fn signature() {
     drive("signature", |input| bodies::signature(&String::from_utf8_lossy(input)));
+}
+
+#[test]
+fn envelope() {
+    drive("envelope", bodies::envelope);
+    // The seed is sealed: without it the body would only ever see what it refuses.
+    let seal = Seal { key: &[7; 32], digest: &Digest::of(b"test"), compatibility: [1; 8] };
+    assert!(seeds("envelope").iter().any(|seed| seal.open(seed).is_ok()));
+}
+
+#[test]
+fn records() {
+    drive("records", bodies::records);
 }
 
 #[test]

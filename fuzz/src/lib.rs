@@ -11,8 +11,9 @@ use wicketgate::config::Config;
 use wicketgate::host::grant::kubeconfig::Context;
 use wicketgate::host::grant::path::{check_path, climbs};
 use wicketgate::host::grant::{BodyRule, BodySpec, Connect, Rule};
-use wicketgate::name::{FunctionRef, Namespace};
-use wicketgate::plugin::Manifest;
+use wicketgate::name::{Digest, FunctionRef, Namespace};
+use wicketgate::plugin::envelope::Seal;
+use wicketgate::plugin::{Manifest, records};
 use wicketgate::router::{self, Route};
 use wicketgate::trust::lock::{Lock, LockFileError};
 use wicketgate::trust::signature::{MinisignKey, SignaturePolicy, TrustedKey};
@@ -117,4 +118,27 @@ pub fn manifest(component: &[u8]) {
     if let Err(error) = Manifest::read(component) {
         assert!(!error.to_string().is_empty());
     }
+}
+
+/// A file of machine code. Only the seed is one that this key has sealed.
+pub fn envelope(file: &[u8]) {
+    let digest = Digest::of(b"test");
+    let seal = Seal { key: &[7; 32], digest: &digest, compatibility: [1; 8] };
+    match seal.open(file) {
+        Ok(code) => {
+            assert_eq!([seal.of(code).as_slice(), code].concat(), file, "opened, and sealed as something else");
+            let others = [
+                Seal { key: &[8; 32], ..seal },
+                Seal { digest: &Digest::of(b"other"), ..seal },
+                Seal { compatibility: [2; 8], ..seal },
+            ];
+            assert!(others.iter().all(|other| other.open(file).is_err()), "one seal fits two");
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Whatever a guest answers, read as one of its records.
+pub fn records(bytes: &[u8]) {
+    records::convert(bytes);
 }

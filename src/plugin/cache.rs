@@ -5,17 +5,18 @@
 //! digest, everything else that the code depends on, and the code. What does not verify is compiled
 //! again. A cache that cannot be read or written costs time and nothing else.
 
+pub mod envelope;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 use wasmtime::component::Component;
 
 use super::engine::Engine;
 use crate::name::Digest;
+use envelope::{KEY_BYTES, Seal};
 
 /// Files that are kept; the oldest go first.
 const FILES_MAX: usize = 64;
@@ -23,10 +24,6 @@ const FILES_MAX: usize = 64;
 const FILE_MAX_BYTES: u64 = 1 << 30;
 /// The key's file.
 const KEY_FILE: &str = "key";
-const KEY_BYTES: usize = 32;
-const MAC_BYTES: usize = 32;
-/// Separates this use of the key from any other, and this form of the files from later ones.
-const PURPOSE: &[u8] = b"wicketgate machine code 1";
 
 /// The directory of one host's machine code.
 pub(super) struct Cache {
@@ -60,14 +57,13 @@ impl Cache {
                 return None;
             }
         };
-        let Some((mac, code)) = bytes.split_at_checked(MAC_BYTES) else {
-            tracing::warn!(path = %path.display(), "machine code is cut off; compiling");
-            return None;
+        let code = match self.seal(engine, digest).open(&bytes) {
+            Ok(code) => code,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "machine code not used; compiling");
+                return None;
+            }
         };
-        if self.mac(engine, digest, code).verify_slice(mac).is_err() {
-            tracing::warn!(path = %path.display(), "machine code was not written by this host; compiling");
-            return None;
-        }
         match deserialize(engine, code) {
             Ok(component) => Some(component),
             Err(error) => {
@@ -79,7 +75,7 @@ impl Cache {
 
     /// Keeps machine code: written beside its place, flushed, and renamed into it.
     pub(super) fn store(&self, engine: &Engine, digest: &Digest, code: &[u8]) -> io::Result<()> {
-        let mac = self.mac(engine, digest, code).finalize().into_bytes();
+        let mac = self.seal(engine, digest).of(code);
         let path = self.path(engine, digest);
         let temporary = unique(&path)?;
         let written = write_flushed(&temporary, &[&mac, code]).and_then(|()| fs::rename(&temporary, &path));
@@ -96,13 +92,8 @@ impl Cache {
         self.directory.join(format!("{}-{}.code", hex(&digest.0), hex(&engine.compatibility())))
     }
 
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    fn mac(&self, engine: &Engine, digest: &Digest, code: &[u8]) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
-        for part in [PURPOSE, &digest.0, &engine.compatibility(), code] {
-            mac.update(part);
-        }
-        mac
+    fn seal<'a>(&'a self, engine: &Engine, digest: &'a Digest) -> Seal<'a> {
+        Seal { key: &self.key, digest, compatibility: engine.compatibility() }
     }
 
     fn prune(&self) -> io::Result<()> {
@@ -193,6 +184,7 @@ fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::super::engine::EngineConfig;
+    use super::envelope::MAC_BYTES;
     use super::*;
 
     fn engine() -> Engine {
@@ -229,11 +221,8 @@ mod tests {
         let path = cache.path(&engine, &digest);
         // This host's key, but the MAC of an engine that is compatible with another version's code.
         let good = code(&engine, &bytes);
-        let mut mac = Hmac::<Sha256>::new_from_slice(&cache.key).unwrap();
-        for part in [PURPOSE, &digest.0, &[0; 8], good.as_slice()] {
-            mac.update(part);
-        }
-        fs::write(&path, [mac.finalize().into_bytes().as_slice(), &good].concat()).unwrap();
+        let mac = Seal { compatibility: [0; 8], ..cache.seal(&engine, &digest) }.of(&good);
+        fs::write(&path, [mac.as_slice(), &good].concat()).unwrap();
         assert!(cache.load(&engine, &digest).is_none(), "a MAC for other settings");
         // Even under the right MAC the engine itself refuses what it cannot run.
         let mut settings = wasmtime::Config::new();

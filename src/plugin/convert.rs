@@ -8,6 +8,7 @@ pub(super) mod endpoints;
 pub(super) mod functions;
 pub(super) mod host;
 pub(super) mod lists;
+pub mod records;
 #[cfg(test)]
 mod tests;
 
