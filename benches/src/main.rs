@@ -4,6 +4,10 @@
 
 mod cold;
 mod egress;
+#[path = "../../tests/fixtures/fixtures.rs"]
+#[expect(clippy::panic, reason = "a fixture that is no component is a mistake of ours")]
+mod fixtures;
+mod hostile;
 mod measure;
 mod plugin;
 mod process;
@@ -24,7 +28,7 @@ const USAGE: &str = "\
 usage: cargo xtask bench [-- [--gate] [--rounds N] [GROUP ...]]
 
 Groups: warm (beside nginx and haproxy), plugin (calls through the host),
-egress (a guest's request to its platform), cold (cold starts), swap (another generation), start (start, memory, size).
+egress (a guest's request to its platform), hostile (calls beside an attack), cold (cold starts), swap (another generation), start (start, memory, size).
 Without a group all of them run. Needs nginx, haproxy and wrk (Debian: nginx-light haproxy wrk).
 
   --gate      exit with 1 if a figure is over its limit
@@ -64,7 +68,7 @@ fn run() -> Result<ExitCode, String> {
                 println!("{USAGE}");
                 return Ok(ExitCode::SUCCESS);
             }
-            "warm" | "plugin" | "egress" | "cold" | "swap" | "start" => groups.push(argument),
+            "warm" | "plugin" | "egress" | "hostile" | "cold" | "swap" | "start" => groups.push(argument),
             other => return Err(format!("unknown argument {other:?}\n{USAGE}")),
         }
     }
@@ -93,6 +97,9 @@ fn run() -> Result<ExitCode, String> {
     }
     if wanted("egress") {
         egress::run(&bench, &runtime, &mut report)?;
+    }
+    if wanted("hostile") {
+        hostile::run(&bench, &runtime, &mut report)?;
     }
     if wanted("cold") {
         runtime.block_on(cold::run(&bench, &mut report))?;
