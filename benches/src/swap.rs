@@ -4,24 +4,29 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::Bench;
-use crate::measure::{Report, median};
+use crate::measure::{Report, median, percentile};
 use crate::process::Program;
 
 /// From the request to the answer that a cached component serves, in milliseconds.
 const CACHED_LIMIT: f64 = 20.0;
 /// The same for one that has to be compiled, of about 200 KB.
 const UNCACHED_LIMIT: f64 = 2000.0;
+/// The 99th percentile of warm requests while cached components are swapped, over that of the time before.
+const WARM_LIMIT: f64 = 1.5;
+/// Swaps of one round, one after another, so that there are requests enough for a percentile.
+const SWAPS: u8 = 20;
 /// How long one exchange may take.
 const EXCHANGE: Duration = Duration::from_secs(60);
 
-/// Swaps a provider's plugin while its function is called: how long that takes, and how many of the calls
-/// waited for a platform.
+/// Swaps a provider's plugin while its function is called: how long that takes, and what the calls notice
+/// of it.
 pub(crate) fn run(bench: &Bench, upstream: SocketAddr, report: &mut Report) -> Result<(), String> {
     let directory = bench.directory.join("swap");
     let _first_time = std::fs::remove_dir_all(&directory);
@@ -32,34 +37,25 @@ pub(crate) fn run(bench: &Bench, upstream: SocketAddr, report: &mut Report) -> R
     let gateway = Program::gateway(&bench.binary, &directory, &configuration(&directory, &bench.plugins, upstream))?;
     let socket = directory.join("admin.sock");
 
-    let (stop, calls, waited) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-    let (cached, uncached) = std::thread::scope(|scope| {
-        let caller = scope.spawn(|| call(gateway.address, &stop, &calls, &waited));
-        let swapped = || -> Result<_, String> {
-            let (mut cached, mut uncached) = (Vec::new(), Vec::new());
-            // The first one of each variant compiles; from then on its code is there.
-            for number in [0, 1, 0, 1] {
-                swap(&socket, "bench", &variant(&component, number))?;
-            }
-            for round in 0..bench.rounds {
-                let number = u8::try_from(round % 2).unwrap_or(0);
-                cached.push(swap(&socket, "bench", &variant(&component, number))?);
-                let number = u8::try_from(round).unwrap_or(u8::MAX);
-                uncached.push(swap(&socket, "large", &variant(&large, number))?);
-            }
-            Ok((cached, uncached))
-        };
-        let swapped = swapped();
+    let (stop, warm) = (AtomicBool::new(false), Warm::default());
+    let times = std::thread::scope(|scope| {
+        let caller = scope.spawn(|| call(gateway.address, &stop, &warm));
+        let times = rounds(bench.rounds, &socket, &component, &large, &warm);
         stop.store(true, Ordering::SeqCst);
         caller.join().map_err(|_panic| "the caller panicked".to_owned())??;
-        swapped
+        times
     })?;
+    let [cached, uncached, quiet, swapping, compiling] = times;
     report.hold("swap: request to publish, cached", median(&cached), "ms", CACHED_LIMIT);
     report.hold("swap: request to publish, compiled", median(&uncached), "ms", UNCACHED_LIMIT);
-    #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
-    let (calls, waited) = (calls.into_inner() as f64, waited.into_inner() as f64);
-    report.show("swap: warm requests beside it", calls, "");
-    report.hold("swap: of those, requests that waited", waited, "", 0.0);
+    let over = |busy: &[f64]| median(&busy.iter().zip(&quiet).map(|(busy, quiet)| busy / quiet).collect::<Vec<_>>());
+    report.show("swap: warm requests without one, p99", median(&quiet), "ms");
+    report.show("swap: warm requests beside cached swaps, p99", median(&swapping), "ms");
+    report.show("swap: warm requests beside a compiler, p99", median(&compiling), "ms");
+    report.hold("swap: warm requests beside cached swaps over without, p99", over(&swapping), "x", WARM_LIMIT);
+    let (calls, waited) = warm.requests(|requests| (requests.calls, requests.waited));
+    report.show("swap: warm requests in all", f64::from(calls), "");
+    report.hold("swap: of those, requests that waited for a platform", f64::from(waited), "", 0.0);
     Ok(())
 }
 
@@ -91,24 +87,87 @@ fn swap(socket: &Path, provider: &str, component: &[u8]) -> Result<f64, String> 
     if answer.starts_with("HTTP/1.1 200") { Ok(took) } else { Err(format!("swap of {provider}: {answer}")) }
 }
 
+/// The warm requests so far.
+#[derive(Default)]
+struct Warm(Mutex<Requests>);
+
+#[derive(Default)]
+struct Requests {
+    calls: u32,
+    /// Those that say that they waited for a platform.
+    waited: u32,
+    /// Milliseconds of each since they were taken last.
+    times: Vec<f64>,
+}
+
+impl Warm {
+    /// The 99th percentile of the requests while `work` runs.
+    fn beside<T>(&self, work: impl FnOnce() -> Result<T, String>) -> Result<(T, f64), String> {
+        self.requests(|requests| requests.times.clear());
+        let done = work()?;
+        Ok((done, self.requests(|requests| percentile(&requests.times, 99.0))))
+    }
+
+    fn requests<T>(&self, work: impl FnOnce(&mut Requests) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// In turns: nothing, swaps of a cached component for as long, and one that is compiled. Milliseconds: of the two
+/// kinds of swaps, and of the warm requests beside each of the three.
+fn rounds(rounds: usize, socket: &Path, component: &[u8], large: &[u8], warm: &Warm) -> Result<[Vec<f64>; 5], String> {
+    let [mut cached, mut uncached, mut quiet, mut swapping, mut compiling] = [const { Vec::new() }; 5];
+    // The first one of each variant compiles; from then on its code is there.
+    let cached_swaps = || {
+        let begun = Instant::now();
+        let times: Result<Vec<_>, _> =
+            (0..SWAPS).map(|number| swap(socket, "bench", &variant(component, number % 2))).collect();
+        times.map(|times| (times, begun.elapsed()))
+    };
+    let (_first, mut took) = cached_swaps()?;
+    for round in 0..rounds {
+        let number = u8::try_from(round).unwrap_or(u8::MAX);
+        let pause = took;
+        #[expect(clippy::disallowed_methods, reason = "this thread has no runtime, and nothing is to happen meanwhile")]
+        let ((), time) = warm.beside(|| {
+            std::thread::sleep(pause);
+            Ok(())
+        })?;
+        quiet.push(time);
+        let ((times, span), time) = warm.beside(cached_swaps)?;
+        cached.extend(times);
+        swapping.push(time);
+        took = span;
+        let (swapped, time) = warm.beside(|| swap(socket, "large", &variant(large, number)))?;
+        uncached.push(swapped);
+        compiling.push(time);
+    }
+    Ok([cached, uncached, quiet, swapping, compiling])
+}
+
 /// Calls a function until it is told to stop. Whatever waited for a platform says so in its answer.
-fn call(gateway: SocketAddr, stop: &AtomicBool, calls: &AtomicU64, waited: &AtomicU64) -> Result<(), String> {
+fn call(gateway: SocketAddr, stop: &AtomicBool, warm: &Warm) -> Result<(), String> {
     let text = |error: std::io::Error| format!("gateway: {error}");
     let mut first = true;
     while !stop.load(Ordering::SeqCst) {
+        let begun = Instant::now();
         let mut stream = TcpStream::connect(gateway).map_err(text)?;
         stream.set_read_timeout(Some(EXCHANGE)).map_err(text)?;
         write!(stream, "GET /function/bench HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").map_err(text)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).map_err(text)?;
+        let took = begun.elapsed().as_secs_f64() * 1000.0;
         let head = String::from_utf8_lossy(&answer).to_ascii_lowercase();
         if !head.starts_with("http/1.1 200") {
             return Err(format!("a warm request failed: {}", head.lines().next().unwrap_or_default()));
         }
         // The very first one is cold.
         if !std::mem::take(&mut first) {
-            calls.fetch_add(1, Ordering::Relaxed);
-            waited.fetch_add(u64::from(head.contains("\r\nserver-timing:")), Ordering::Relaxed);
+            warm.requests(|requests| {
+                requests.calls = requests.calls.saturating_add(1);
+                requests.waited += u32::from(head.contains("\r\nserver-timing:"));
+                requests.times.push(took);
+            });
         }
     }
     Ok(())
