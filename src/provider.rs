@@ -38,7 +38,7 @@ impl fmt::Display for ComponentSource {
 }
 
 /// One provider of the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProviderConfig {
     /// The name that the operator chose.
     pub name: ProviderName,

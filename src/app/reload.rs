@@ -4,6 +4,9 @@
 //! so it does not matter whether they were written in place or renamed into their place. The
 //! configuration takes effect as a whole or not at all; what is outside the providers needs a restart,
 //! and the log says which keys those are.
+//!
+//! To take a configuration may last (instances elsewhere, canaries). Meanwhile other providers' files are
+//! looked after, and a configuration that changes once more is read when the one before was taken or not.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -14,10 +17,11 @@ use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, ConfigError, FILE_BYTES, KeyChange, chain};
-use crate::control::{Asker, Component, Control, Difference, Outcome};
+use crate::control::{Asker, Change, Component, Control, ControlError, Outcome};
 use crate::name::{Digest, ProviderName};
 
 /// How many pauses a burst of events may have before it is looked at all the same.
@@ -43,10 +47,26 @@ pub(super) struct Reload {
     current: Config,
     /// What the configuration file had when it was read last.
     seen: Option<Digest>,
+    /// What is being taken.
+    taking: Option<Taking>,
+    /// Who wants the configuration read again when that is over.
+    waiting: Option<Asker>,
     hangup: Signal,
     events: mpsc::Receiver<()>,
     watch: Option<Watch>,
 }
+
+/// A configuration on its way.
+struct Taking {
+    new: Config,
+    by: Asker,
+    /// The providers that it changes.
+    providers: BTreeSet<ProviderName>,
+    task: JoinHandle<Result<Vec<Change>, ControlError>>,
+}
+
+/// What became of it; the outer error is a panic.
+type Taken = Result<Result<Vec<Change>, ControlError>, JoinError>;
 
 /// The directories whose events are heard.
 struct Watch {
@@ -68,8 +88,9 @@ impl Reload {
             made.inspect_err(|error| tracing::warn!(%error, "files are not watched; send SIGHUP after a change")).ok()
         });
         let seen = origin.file.as_deref().and_then(|file| digest(file, FILE_BYTES));
-        let mut reload =
-            Self { control, origin, current: config, seen, hangup: signal(SignalKind::hangup())?, events, watch };
+        let hangup = signal(SignalKind::hangup())?;
+        let (taking, waiting) = (None, None);
+        let mut reload = Self { control, origin, current: config, seen, taking, waiting, hangup, events, watch };
         reload.follow_files();
         Ok(reload)
     }
@@ -77,24 +98,31 @@ impl Reload {
     /// Looks whenever there is a reason to, until it is dropped.
     pub(super) async fn run(mut self) {
         loop {
-            let by_signal = tokio::select! {
-                heard = self.hangup.recv() => match heard {
-                    Some(()) => true,
-                    None => return,
-                },
-                Some(()) = self.events.recv() => false,
-            };
-            if by_signal {
-                tracing::info!("SIGHUP: reading the configuration");
-                self.configuration(Asker::Sighup).await;
-                self.components(Asker::Sighup).await;
-            } else {
-                self.settle().await;
-                let now = self.digest_of_file().await;
-                if now.is_some() && now != self.seen {
-                    self.configuration(Asker::Config).await;
+            tokio::select! {
+                heard = self.hangup.recv() => {
+                    if heard.is_none() {
+                        return;
+                    }
+                    tracing::info!("SIGHUP: reading the configuration");
+                    self.configuration(Asker::Sighup).await;
+                    self.components(Asker::Sighup).await;
                 }
-                self.components(Asker::File).await;
+                Some(()) = self.events.recv() => {
+                    self.settle().await;
+                    let now = self.digest_of_file().await;
+                    if now.is_some() && now != self.seen {
+                        self.configuration(Asker::Config).await;
+                    }
+                    self.components(Asker::File).await;
+                }
+                (taking, outcome) = ended(&mut self.taking) => {
+                    let by = taking.by;
+                    self.taken(taking, outcome);
+                    if let Some(by) = self.waiting.take() {
+                        self.configuration(by).await;
+                    }
+                    self.components(by).await;
+                }
             }
             self.follow_files();
         }
@@ -116,8 +144,13 @@ impl Reload {
         tokio::task::spawn_blocking(move || digest(&file, FILE_BYTES)).await.ok().flatten()
     }
 
-    /// Reads the configuration and takes it, or says why not.
+    /// Reads the configuration and begins to take it, or says why not.
     async fn configuration(&mut self, by: Asker) {
+        if self.taking.is_some() {
+            tracing::info!(%by, "the configuration is read when the change that is under way ended");
+            self.waiting = Some(by);
+            return;
+        }
         self.seen = self.digest_of_file().await;
         let reread = Arc::clone(&self.origin.reread);
         let read = tokio::task::spawn_blocking(move || reread()).await;
@@ -137,57 +170,46 @@ impl Reload {
             tracing::info!(%by, "configuration: {change}");
         }
         tell_what_needs_a_restart(&changes);
-        let difference = self.difference(&new, &changes);
-        if difference.added.is_empty() && difference.changed.is_empty() && difference.removed.is_empty() {
+        let difference = self.control.difference(&new.providers);
+        if difference.is_empty() {
             tracing::info!(%by, keys = changes.len(), "the providers are as the configuration says");
             self.current = new;
             return;
         }
-        match self.control.apply(difference, by).await {
-            Ok(made) => {
-                let refused = made.iter().filter(|change| {
-                    matches!(change.outcome, Some(Outcome::Refused { .. } | Outcome::RolledBack { .. }))
-                });
-                if refused.count() == 0 {
-                    tracing::info!(%by, changes = made.len(), "the configuration was taken");
-                    self.current = new;
-                } else {
-                    tracing::error!(%by, "the configuration was not taken; see the refusals before this line");
-                }
-            }
-            Err(error) => tracing::error!(%by, %error, "the configuration was not taken"),
-        }
+        let configured = difference.added.iter().chain(&difference.changed).map(|config| config.name.clone());
+        let providers = configured.chain(difference.removed.iter().cloned()).collect();
+        let control = self.control.clone();
+        let task = tokio::spawn(async move { control.apply(difference, by).await });
+        self.taking = Some(Taking { new, by, providers, task });
     }
 
-    /// What the providers that run lack, compared with a configuration.
-    fn difference(&self, new: &Config, changes: &[KeyChange]) -> Difference {
-        let running: BTreeSet<ProviderName> = self.control.list().into_iter().map(|provider| provider.name).collect();
-        let mut difference =
-            Difference { order: new.providers.iter().map(|one| one.name.clone()).collect(), ..Difference::default() };
-        for config in &new.providers {
-            if !running.contains(&config.name) {
-                difference.added.push(config.clone());
-                continue;
-            }
-            let name = config.name.as_str();
-            // Processes belong to the provider and outlive its generations: their commands stay.
-            let is_changed = changes.iter().any(concerns_all)
-                || changes.iter().filter_map(KeyChange::provider).any(|(whose, key)| whose == name && key != "command");
-            if is_changed {
-                let mut config = config.clone();
-                if let Some(old) = self.current.providers.iter().find(|old| old.name == config.name) {
-                    config.commands.clone_from(&old.commands);
+    /// A configuration was taken as a whole, or not at all.
+    fn taken(&mut self, taking: Taking, outcome: Taken) {
+        let Taking { new, by, .. } = taking;
+        match outcome {
+            Ok(Ok(made)) => {
+                let is_failure = |change: &Change| {
+                    matches!(change.outcome, Some(Outcome::Refused { .. } | Outcome::RolledBack { .. }))
+                };
+                if made.iter().any(is_failure) {
+                    tracing::error!(%by, "the configuration was not taken; see the refusals before this line");
+                } else {
+                    tracing::info!(%by, changes = made.len(), "the configuration was taken");
+                    self.current = new;
                 }
-                difference.changed.push(config);
             }
+            Ok(Err(error)) => tracing::error!(%by, %error, "the configuration was not taken"),
+            Err(error) => tracing::error!(%by, %error, "the configuration was not taken"),
         }
-        difference.removed = running.into_iter().filter(|name| !difference.order.contains(name)).collect();
-        difference
     }
 
     /// Loads components whose files have other bytes than before.
     async fn components(&self, by: Asker) {
         for (provider, file) in self.control.component_files() {
+            // One that is being changed is looked at afterwards.
+            if self.taking.as_ref().is_some_and(|taking| taking.providers.contains(&provider)) {
+                continue;
+            }
             let limit = self.control.component_bytes(&provider).unwrap_or(0);
             let looked = file.clone();
             let found = tokio::task::spawn_blocking(move || digest(&looked, limit)).await.ok().flatten();
@@ -209,6 +231,16 @@ impl Reload {
         let Some(watch) = &mut self.watch else { return };
         let components = self.control.component_files().into_iter().map(|(_, file)| file);
         watch.follow(components.chain(self.origin.file.clone()).collect());
+    }
+}
+
+/// Waits for the end of what is being taken; for ever if nothing is.
+async fn ended(taking: &mut Option<Taking>) -> (Taking, Taken) {
+    let Some(under_way) = taking else { return std::future::pending().await };
+    let outcome = (&mut under_way.task).await;
+    match taking.take() {
+        Some(taking) => (taking, outcome),
+        None => std::future::pending().await,
     }
 }
 

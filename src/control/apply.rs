@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::change::{Asker, Change, Kind, Outcome, Record};
-use super::pipeline::{Introduced, Load, Prepared};
+use super::pipeline::Load;
 use super::slot::{Slot, entry_of};
+use super::together::{AT_ONCE, Work};
 use super::{Control, ControlError, ProviderFailed, Refused, StartRefusal};
 use crate::name::ProviderName;
 use crate::provider::ProviderConfig;
@@ -25,15 +27,12 @@ pub struct Difference {
     pub order: Vec<ProviderName>,
 }
 
-/// What a provider is to be: its configuration, and whether it is new.
-type Wanted = (ProviderConfig, bool);
-
-/// A provider on its way to a new configuration.
-struct Work {
-    slot: Arc<Slot>,
-    record: Arc<Record>,
-    is_new: bool,
-    prepared: Result<Prepared, Refused>,
+impl Difference {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
+    }
 }
 
 impl Control {
@@ -92,7 +91,9 @@ impl Control {
         slot.state().seen = record.now().digest;
         match loaded {
             Ok(prepared) => {
-                self.publish(slot, prepared, &record);
+                let version = self.version(slot, &prepared);
+                self.publish(slot, prepared.candidate, &record);
+                self.took_over(slot, version, &record);
                 record.end(Outcome::Published);
                 Ok(())
             }
@@ -103,8 +104,31 @@ impl Control {
         }
     }
 
-    /// Brings the providers to a new configuration: as a whole, or not at all. Whatever has to be loaded
-    /// is loaded and tried first; if one is refused, nothing changes. Answers with all changes.
+    /// What the providers lack, compared with a new configuration: with what each of them was configured to
+    /// be, whatever was uploaded or rolled back since. Commands stay what they are: processes belong to the
+    /// provider and outlive its generations.
+    #[must_use]
+    pub fn difference(&self, wanted: &[ProviderConfig]) -> Difference {
+        let order = wanted.iter().map(|config| config.name.clone()).collect();
+        let mut difference = Difference { order, ..Difference::default() };
+        for config in wanted {
+            let Some(configured) = self.configured(&config.name) else {
+                difference.added.push(config.clone());
+                continue;
+            };
+            let config = ProviderConfig { commands: configured.commands.clone(), ..config.clone() };
+            if config != configured {
+                difference.changed.push(config);
+            }
+        }
+        let running: Vec<ProviderName> = self.slots().by_name.keys().cloned().collect();
+        difference.removed = running.into_iter().filter(|name| !difference.order.contains(name)).collect();
+        difference
+    }
+
+    /// Brings the providers to a new configuration: as a whole, or not at all. Whatever has to be loaded is
+    /// loaded, tried, warmed up and, where that is configured, put to the proof as a canary first; if one
+    /// fails, nothing changes. Then all are published, listed and told of together. Answers with all changes.
     ///
     /// # Errors
     /// Too many changes of a provider wait.
@@ -119,13 +143,12 @@ impl Control {
     async fn apply_now(&self, difference: Difference, by: Asker) -> Result<Vec<Change>, ControlError> {
         let Difference { added, changed, removed, order } = difference;
         // In the order of names, so that two changes never wait for each other.
-        let mut slots: BTreeMap<ProviderName, (Arc<Slot>, Option<Wanted>)> = BTreeMap::new();
+        let mut slots: BTreeMap<ProviderName, (Arc<Slot>, Option<ProviderConfig>)> = BTreeMap::new();
         for config in added {
-            let slot = Arc::new(Slot::new(&config));
-            slots.insert(config.name.clone(), (slot, Some((config, true))));
+            slots.insert(config.name.clone(), (Arc::new(Slot::new(&config)), Some(config)));
         }
         for config in changed {
-            slots.insert(config.name.clone(), (self.slot(&config.name)?, Some((config, false))));
+            slots.insert(config.name.clone(), (self.slot(&config.name)?, Some(config)));
         }
         for name in removed {
             let slot = self.slot(&name)?;
@@ -136,97 +159,55 @@ impl Control {
         for (slot, change) in slots.into_values() {
             turns.push(slot.turn().await?);
             match change {
-                Some((config, is_new)) => works.push(self.work(slot, config, is_new, by)),
+                Some(config) => works.push(self.work(slot, config, by)),
                 None => gone.push(slot),
             }
         }
-        let works = futures_util::future::join_all(works).await;
-        let refused: Vec<_> =
-            works.iter().filter(|work| work.prepared.is_err()).map(|work| work.slot.name.clone()).collect();
-        if !refused.is_empty() {
-            return Ok(self.abandon(works, &refused).await);
-        }
-        Ok(self.carry_out(works, gone, order, by).await)
+        let works: Vec<Work> = stream::iter(works).buffered(AT_ONCE).collect().await;
+        let changing: Vec<_> = works.iter().map(|work| (Arc::clone(&work.slot), Arc::clone(&work.record))).collect();
+        Ok(match self.take_over(works).await {
+            Ok(taken) => {
+                self.settle(&changing, &gone, order);
+                for ((slot, record), taken) in changing.iter().zip(taken) {
+                    self.tell_scaler(slot, taken);
+                    self.drain(slot, record);
+                }
+                let mut changes: Vec<_> = changing.iter().map(|(_, record)| record.end(Outcome::Published)).collect();
+                changes.extend(gone.iter().map(|slot| self.remove_now(slot, by)));
+                changes
+            }
+            Err(ended) => ended,
+        })
     }
 
-    async fn work(&self, slot: Arc<Slot>, config: ProviderConfig, is_new: bool, by: Asker) -> Work {
+    async fn work(&self, slot: Arc<Slot>, config: ProviderConfig, by: Asker) -> Work {
         let record = self.begin(&slot, Kind::Configure, by, &config, config.component.to_string());
         let prepared = self.prepare(&slot, Load { config, bytes: None }, &record).await;
-        Work { slot, record, is_new, prepared }
+        Work { slot, record, prepared }
     }
 
-    /// Nothing changes, since one was refused.
-    async fn abandon(&self, works: Vec<Work>, refused: &[ProviderName]) -> Vec<Change> {
-        let names = refused.iter().map(ProviderName::as_str).collect::<Vec<_>>().join(", ");
-        let mut changes = Vec::with_capacity(works.len());
-        for Work { slot, record, is_new, prepared } in works {
-            let outcome = match prepared {
-                Err(refused) => refused.into(),
-                Ok(_) => Refused { at: "publish", reason: format!("the same change was refused for {names}") }.into(),
-            };
-            changes.push(record.end(outcome));
-            if is_new {
-                // A provider that never was keeps no processes.
-                let processes = slot.state().processes.take();
-                if let Some(processes) = processes {
-                    processes.shutdown().await;
-                }
-            }
-        }
-        changes
-    }
-
-    async fn carry_out(
-        &self,
-        works: Vec<Work>,
-        gone: Vec<Arc<Slot>>,
-        order: Vec<ProviderName>,
-        by: Asker,
-    ) -> Vec<Change> {
-        let (mut changes, mut published) = (Vec::new(), Vec::new());
-        for Work { slot, record, is_new, prepared } in works {
-            let Ok(prepared) = prepared else { continue };
-            let config = prepared.config.clone();
-            let taken = match self.introduce(&slot, prepared, &record).await {
-                Ok(Introduced::Ready(prepared)) => self.publish(&slot, prepared, &record),
-                Ok(Introduced::Published(version)) => self.took_over(&slot, version, &record),
-                Ok(Introduced::TakenBack(reason)) => {
-                    self.shared.scaler.invalidate_provider(&slot.name);
-                    self.drain(&slot, &record);
-                    changes.push(record.end(Outcome::RolledBack { reason }));
-                    continue;
-                }
-                Err(refused) => {
-                    changes.push(record.end(refused.into()));
-                    continue;
-                }
-            };
+    /// Writes down what was taken, and lists it.
+    fn settle(&self, changing: &[(Arc<Slot>, Arc<Record>)], gone: &[Arc<Slot>], order: Vec<ProviderName>) {
+        for (slot, record) in changing {
             let mut state = slot.state();
-            state.configured = config;
-            state.seen = record.now().digest;
-            drop(state);
-            if is_new {
-                self.slots().by_name.insert(slot.name.clone(), Arc::clone(&slot));
+            if let Some(config) = state.active.as_ref().map(|active| active.config.clone()) {
+                state.configured = config;
             }
-            published.push((slot, record, taken));
+            state.seen = record.now().digest;
         }
-        let mut names = self.slots();
+        let mut slots = self.slots();
+        for (slot, _) in changing {
+            slots.by_name.insert(slot.name.clone(), Arc::clone(slot));
+        }
         // Whoever is to go stays until the namespaces have their new providers.
-        let leaving = names.order.iter().filter(|name| gone.iter().any(|slot| slot.name == **name)).cloned();
-        let order = order.into_iter().chain(leaving.collect::<Vec<_>>()).collect();
-        names.order = order;
-        drop(names);
-        for slot in &gone {
+        let leaving: Vec<_> =
+            slots.order.iter().filter(|name| gone.iter().any(|slot| slot.name == **name)).cloned().collect();
+        slots.order = order.into_iter().chain(leaving).collect();
+        drop(slots);
+        for slot in gone {
             // So that no namespace is listed twice.
             slot.state().entry = None;
         }
         self.list_entries();
-        for (slot, record, taken) in published {
-            self.tell_scaler(&slot, taken);
-            self.drain(&slot, &record);
-            changes.push(record.end(Outcome::Published));
-        }
-        changes.extend(gone.iter().map(|slot| self.remove_now(slot, by)));
-        changes
     }
 }

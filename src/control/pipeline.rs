@@ -10,7 +10,7 @@ use super::{Control, Refused, StartRefusal};
 use crate::host::egress::Egress;
 use crate::host::processes::Processes;
 use crate::plugin::shadow::{self, ShadowReport};
-use crate::plugin::{CanaryVerdict, Candidate, HostParts, Retiring};
+use crate::plugin::{Candidate, HostParts, Retiring};
 use crate::provider::ProviderConfig;
 
 /// Bytes of groups that are remembered for a provider: a thousand with some variables each.
@@ -83,8 +83,7 @@ impl Control {
         Ok(prepared)
     }
 
-    /// The provider's processes: of a first generation with commands they begin here, with the groups
-    /// that they had before.
+    /// The provider's processes, if it has commands. They begin with the first publish.
     fn processes(&self, slot: &Slot, config: &ProviderConfig) -> Result<Option<Processes>, Refused> {
         let mut state = slot.state();
         if config.commands.is_empty() {
@@ -101,39 +100,21 @@ impl Control {
         Ok(Some(processes))
     }
 
-    /// The last things before the publish, those that change something: instances on another platform,
-    /// and a canary. `None` if the generation is published afterwards by the caller.
-    pub(super) async fn introduce(
-        &self,
-        slot: &Slot,
-        prepared: Prepared,
-        record: &Record,
-    ) -> Result<Introduced, Refused> {
-        let swap = prepared.config.swap.clone();
-        if !prepared.report.to_warm.is_empty() {
-            let cold = shadow::warm_up(&prepared.candidate, &prepared.report.to_warm, swap.warm_timeout).await;
-            if !cold.is_empty() {
-                let cold: Vec<String> = cold.iter().map(ToString::to_string).collect();
-                let reason = format!(
-                    "these functions got no instance on the other platform within swap.warm-timeout: {}",
-                    cold.join("; ")
-                );
-                return Err(refused("warm-up")(reason));
-            }
+    /// Gets instances for the functions that need one on another platform.
+    pub(super) async fn warm(&self, prepared: &Prepared) -> Result<(), Refused> {
+        if prepared.report.to_warm.is_empty() {
+            return Ok(());
         }
-        let has_active = slot.provider.status().is_ok();
-        if swap.canary.share == 0 || !has_active || !prepared.report.is_same_platform {
-            return Ok(Introduced::Ready(prepared));
+        let timeout = prepared.config.swap.warm_timeout;
+        let cold = shadow::warm_up(&prepared.candidate, &prepared.report.to_warm, timeout).await;
+        if cold.is_empty() {
+            return Ok(());
         }
-        let version = self.version(slot, &prepared);
-        let generation = slot.provider.publish_canary(prepared.candidate, swap.canary);
-        record.generation(generation);
-        record.reach(Step::Canary);
-        match slot.provider.judge_canary().await {
-            Some(CanaryVerdict::Published(_)) => Ok(Introduced::Published(version)),
-            Some(CanaryVerdict::RolledBack { reason, .. }) => Ok(Introduced::TakenBack(Some(reason))),
-            Some(CanaryVerdict::Superseded(_)) | None => Ok(Introduced::TakenBack(None)),
-        }
+        let cold: Vec<String> = cold.iter().map(ToString::to_string).collect();
+        Err(refused("warm-up")(format!(
+            "these functions got no instance on the other platform within swap.warm-timeout: {}",
+            cold.join("; ")
+        )))
     }
 
     /// What is published together with a candidate.
@@ -149,16 +130,19 @@ impl Control {
         )
     }
 
-    /// Makes a candidate the active generation. The directory and the scaler are to be told afterwards.
-    pub(super) fn publish(&self, slot: &Slot, prepared: Prepared, record: &Record) -> Taken {
-        let version = self.version(slot, &prepared);
-        record.generation(slot.provider.publish(prepared.candidate));
-        self.took_over(slot, version, record)
+    /// Makes a candidate the active generation.
+    pub(super) fn publish(&self, slot: &Slot, candidate: Candidate, record: &Record) {
+        // With the groups that they had before.
+        if let Some(processes) = slot.state().processes.clone() {
+            processes.begin();
+        }
+        record.generation(slot.provider.publish(candidate));
     }
 
     /// Writes down that a version is the active one now.
     pub(super) fn took_over(&self, slot: &Slot, version: Version, record: &Record) -> Taken {
         record.reach(Step::Published);
+        slot.provider.remember(version.config.swap.shadow);
         let mut state = slot.state();
         state.entry = Some(Arc::clone(&version.entry));
         let is_same_platform = state.active.as_ref().is_none_or(|old| old.is_same_platform(&version));
@@ -188,16 +172,6 @@ impl Control {
 
 async fn ended(retiring: &Retiring) -> usize {
     retiring.ended().await.overdue
-}
-
-/// What became of a candidate before its publish.
-pub(super) enum Introduced {
-    /// It is to be published.
-    Ready(Prepared),
-    /// It was published as a canary that took over.
-    Published(Version),
-    /// Its canary was taken back.
-    TakenBack(Option<String>),
 }
 
 /// What the scaler is to be told of a publish.

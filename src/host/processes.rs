@@ -39,8 +39,9 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// The processes of a provider, with the groups that `state` remembers. `program` is this binary, which
-    /// each replica's watchdog is run from. Must be called within a tokio runtime: the groups' tasks run there.
+    /// The processes of a provider; the groups that `state` remembers come back with [`begin`](Self::begin).
+    /// `program` is this binary, which each replica's watchdog is run from. Must be called within a tokio
+    /// runtime: the groups' tasks run there.
     #[must_use]
     pub fn new(
         provider: ProviderName,
@@ -48,7 +49,13 @@ impl Processes {
         state: ProviderState,
         program: PathBuf,
     ) -> Self {
-        Self { supervisor: Supervisor::start(provider, commands, state, program), read_only: false }
+        Self { supervisor: Supervisor::new(provider, commands, state, program), read_only: false }
+    }
+
+    /// Brings back the groups that are remembered, once: when the provider's first generation is published, so
+    /// that trying a plugin starts nothing.
+    pub fn begin(&self) {
+        self.supervisor.begin();
     }
 
     /// The same processes for a generation that is not published yet: it may look and not change.

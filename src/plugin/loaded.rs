@@ -122,6 +122,13 @@ impl Loaded {
         self.idle_watch.close();
     }
 
+    /// Has the lock say what it is now, since it is published.
+    pub(super) fn write_down(&self) {
+        if let Some(locked) = &self.locked {
+            locked.record();
+        }
+    }
+
     /// Keeps instances again.
     pub(super) fn open(&self) {
         self.idle.open();

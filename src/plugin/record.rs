@@ -1,10 +1,11 @@
 //! What a provider was asked last, and what it answered: the questions that a candidate is tried with.
 //!
 //! One entry for each function, so that one that is asked about all the time does not crowd out the
-//! others. Bounded in number ([`SwapConfig::shadow`](crate::provider::SwapConfig::shadow)) and in size.
+//! others. Answers are bounded in number ([`SwapConfig::shadow`](crate::provider::SwapConfig::shadow)) and in
+//! size; beside them is remembered when each function was asked about last, for many more functions.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,6 +16,10 @@ use crate::query::{Pairs, QueryError, ServiceStatus};
 /// Labels and annotations of a remembered answer have at most so many bytes; of a longer answer only the
 /// counts are kept.
 const PAIRS_MAX_BYTES: usize = 16 << 10;
+
+/// Functions of which it is remembered when they were asked about; of more, a tenth is forgotten, that which
+/// was asked about longest ago.
+pub(super) const FUNCTIONS_MAX: usize = 10_000;
 
 /// What the platform said of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,51 +49,68 @@ pub(super) struct Recorded {
 }
 
 /// The last answers of one provider, over all its generations.
-pub(super) struct Recorder {
+pub(super) struct Recorder(Mutex<Memory>);
+
+struct Memory {
+    /// So many answers are kept.
     most: usize,
-    entries: Mutex<HashMap<FunctionRef, (Instant, Known)>>,
+    answers: HashMap<FunctionRef, (Instant, Known)>,
+    /// When each function that exists was asked about last.
+    existing: HashMap<FunctionRef, Instant>,
 }
 
 impl Recorder {
-    /// One that remembers `most` functions.
+    /// One that remembers the answers about `most` functions.
     pub(super) fn new(most: u32) -> Self {
-        Self { most: most as usize, entries: Mutex::default() }
+        Self(Mutex::new(Memory { most: most as usize, answers: HashMap::new(), existing: HashMap::new() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers the answers about `most` functions from now on.
+    pub(super) fn keep(&self, most: u32) {
+        let mut memory = self.lock();
+        memory.most = most as usize;
+        while memory.answers.len() > memory.most {
+            memory.forget_one();
+        }
     }
 
     /// Remembers an answer. Errors say nothing about a function, but for the one that there is none.
     pub(super) fn note(&self, function: &FunctionRef, answer: &Result<ServiceStatus, QueryError>) {
-        if self.most == 0 {
-            return;
-        }
         if answer.as_ref().is_err_and(|error| !error.is_not_found()) {
             return;
         }
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let mut memory = self.lock();
+        memory.see(function, answer.is_ok(), now);
+        if memory.most == 0 {
+            return;
+        }
         // Most answers are what they were.
-        if let Some((asked, known)) = entries.get_mut(function)
+        if let Some((asked, known)) = memory.answers.get_mut(function)
             && known.is_still(answer)
         {
-            *asked = Instant::now();
+            *asked = now;
             return;
         }
         let known = match answer {
             Ok(status) => Known::Status(Box::new(kept(status))),
             Err(_) => Known::NotFound,
         };
-        if !entries.contains_key(function) && entries.len() >= self.most {
-            // Names that do not exist go first: anybody can ask about those.
-            let oldest = entries.iter().min_by_key(|(_, (asked, known))| (*known != Known::NotFound, *asked));
-            if let Some(oldest) = oldest.map(|(function, _)| function.clone()) {
-                entries.remove(&oldest);
-            }
+        if !memory.answers.contains_key(function) && memory.answers.len() >= memory.most {
+            memory.forget_one();
         }
-        entries.insert(function.clone(), (Instant::now(), known));
+        memory.answers.insert(function.clone(), (now, known));
     }
 
     /// Everything that is remembered, what was asked last first.
     pub(super) fn all(&self) -> Vec<Recorded> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = entries
+        let memory = self.lock();
+        let mut all: Vec<_> = memory
+            .answers
             .iter()
             .map(|(function, (asked, known))| Recorded {
                 function: function.clone(),
@@ -96,18 +118,47 @@ impl Recorder {
                 known: known.clone(),
             })
             .collect();
-        drop(entries);
+        drop(memory);
         all.sort_by(|one, other| other.asked.cmp(&one.asked).then_with(|| one.function.cmp(&other.function)));
         all
     }
 
-    /// The functions that were asked about within `span`, and exist.
+    /// The functions that were asked about within `span`, and exist; however few answers are remembered.
     pub(super) fn existing(&self, span: Duration) -> Vec<FunctionRef> {
         let now = Instant::now();
-        let is_recent = |recorded: &Recorded| {
-            recorded.known != Known::NotFound && now.saturating_duration_since(recorded.asked) <= span
-        };
-        self.all().into_iter().filter(is_recent).map(|recorded| recorded.function).collect()
+        let memory = self.lock();
+        let recent = memory.existing.iter().filter(|(_, asked)| now.saturating_duration_since(**asked) <= span);
+        let mut recent: Vec<FunctionRef> = recent.map(|(function, _)| function.clone()).collect();
+        drop(memory);
+        recent.sort();
+        recent
+    }
+}
+
+impl Memory {
+    /// Makes room for an answer. Names that do not exist go first: anybody can ask about those.
+    fn forget_one(&mut self) {
+        let oldest = self.answers.iter().min_by_key(|(_, (asked, known))| (*known != Known::NotFound, *asked));
+        if let Some(oldest) = oldest.map(|(function, _)| function.clone()) {
+            self.answers.remove(&oldest);
+        }
+    }
+
+    /// Notes that a function was asked about.
+    fn see(&mut self, function: &FunctionRef, exists: bool, now: Instant) {
+        if !exists {
+            self.existing.remove(function);
+        } else if let Some(asked) = self.existing.get_mut(function) {
+            *asked = now;
+        } else {
+            if self.existing.len() >= FUNCTIONS_MAX {
+                let mut times: Vec<Instant> = self.existing.values().copied().collect();
+                let (_, limit, _) = times.select_nth_unstable(FUNCTIONS_MAX / 10);
+                let limit = *limit;
+                self.existing.retain(|_, asked| *asked > limit);
+            }
+            self.existing.insert(function.clone(), now);
+        }
     }
 }
 
@@ -154,6 +205,40 @@ mod tests {
         // An outage tells nothing of a function.
         recorder.note(&function("a"), &Err(QueryError::platform(ErrorKind::Unavailable, "down")));
         assert!(matches!(&recorder.all()[1].known, Known::Status(status) if status.replicas == 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_exists_is_remembered_beyond_the_answers_and_both_are_bounded() {
+        let recorder = Recorder::new(2);
+        let status = Ok(ServiceStatus::default());
+        for number in 0..=FUNCTIONS_MAX {
+            recorder.note(&function(&format!("f{number}")), &status);
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert_eq!(recorder.all().len(), 2);
+        let existing = recorder.existing(Duration::from_secs(900));
+        assert!((FUNCTIONS_MAX * 9 / 10 - 1..FUNCTIONS_MAX).contains(&existing.len()), "{}", existing.len());
+        assert!(existing.contains(&function("f5000")) && !existing.contains(&function("f0")));
+        recorder.note(&function("f5000"), &Err(QueryError::platform(ErrorKind::NotFound, "deleted")));
+        assert!(!recorder.existing(Duration::from_secs(900)).contains(&function("f5000")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_number_of_answers_holds_at_once() {
+        let recorder = Recorder::new(3);
+        for name in ["a", "b", "c"] {
+            recorder.note(&function(name), &Ok(ServiceStatus::default()));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        recorder.keep(1);
+        assert_eq!(names(&recorder), ["c"]);
+        recorder.keep(2);
+        recorder.note(&function("d"), &Ok(ServiceStatus::default()));
+        assert_eq!(names(&recorder), ["d", "c"]);
+        recorder.keep(0);
+        recorder.note(&function("e"), &Ok(ServiceStatus::default()));
+        assert!(names(&recorder).is_empty());
+        assert_eq!(recorder.existing(Duration::from_secs(60)).len(), 5);
     }
 
     #[test]

@@ -104,25 +104,24 @@ impl PluginProvider {
         }
     }
 
+    /// Remembers the answers about so many functions from now on, to try the next generation with: the
+    /// provider's [`shadow`](crate::provider::SwapConfig::shadow).
+    pub fn remember(&self, answers: u32) {
+        self.recorder.keep(answers);
+    }
+
     /// Makes `next` the active generation. Calls that run end on the old one, its watch at once; it
     /// stays ready for a [roll back](Self::roll_back), and the one before it is dropped.
     pub fn publish(&self, next: Candidate) -> Generation {
         let Candidate { plugin, generations } = next;
-        if let Some(locked) = &plugin.locked {
-            locked.record();
-        }
+        plugin.write_down();
         self.install(Arc::new(Published::new(plugin, generations)))
     }
 
     /// Makes the previous generation's plugin the active one again, under a new number. `None` if
-    /// there is none. While there is a canary, that is taken back instead, and the active generation
-    /// goes on.
+    /// there is none. A [canary](Self::take_back_canary) is superseded by it.
     pub fn roll_back(&self) -> Option<Generation> {
         let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.canary.load().is_some() {
-            self.end_canary(Some("it was asked for"));
-            return self.active.load().as_ref().map(|active| active.number);
-        }
         let before = previous.take()?;
         let next = Published::new(Arc::clone(&before.plugin), Arc::clone(&before.generations));
         Some(self.install_with(&mut previous, Arc::new(next)))

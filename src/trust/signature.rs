@@ -27,7 +27,7 @@ pub const COMMENT_MAX_CHARS: usize = 200;
 const SUFFIX: &str = ".minisig";
 
 /// What a provider asks of its plugin's signature. By default nothing: then no signature is looked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignaturePolicy {
     /// `require`: an unsigned plugin is refused. Default `false`: one that has no signature is loaded, one whose
     /// signature does not fit is refused.
@@ -39,7 +39,7 @@ pub struct SignaturePolicy {
 }
 
 /// A key that the operator trusts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedKey {
     /// The operator's name for it.
     pub name: String,
@@ -52,7 +52,7 @@ pub struct TrustedKey {
 }
 
 /// A minisign public key.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct MinisignKey(PublicKey);
 
 impl fmt::Debug for MinisignKey {

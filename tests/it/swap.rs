@@ -1,6 +1,7 @@
 //! Providers that are swapped, rolled back, removed and configured anew while requests run.
 
 mod live;
+mod together;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +45,7 @@ pub(super) struct Supervisor {
     lines: watch::Sender<u64>,
     tasks: Mutex<JoinSet<()>>,
     runtime: tokio::runtime::Handle,
+    has_begun: AtomicBool,
 }
 
 #[derive(Default)]
@@ -67,13 +68,13 @@ struct Remembered {
 }
 
 impl Supervisor {
-    pub(super) fn start(
+    pub(super) fn new(
         provider: ProviderName,
         commands: BTreeMap<String, CommandSpec>,
         state: ProviderState,
         program: PathBuf,
     ) -> Arc<Self> {
-        let supervisor = Arc::new(Self {
+        Arc::new(Self {
             provider,
             commands,
             program,
@@ -85,9 +86,14 @@ impl Supervisor {
             lines: watch::Sender::new(0),
             tasks: Mutex::default(),
             runtime: tokio::runtime::Handle::current(),
-        });
-        supervisor.recall();
-        supervisor
+            has_begun: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn begin(self: &Arc<Self>) {
+        if !self.has_begun.swap(true, Ordering::SeqCst) {
+            self.recall();
+        }
     }
 
     /// Brings back what the last run of the gateway had, as far as the commands still allow it.

@@ -1,8 +1,15 @@
 use super::*;
 use crate::host::state::Store;
 
-/// A program that speaks the watchdog's protocol and nothing else.
+/// Processes that have begun.
 fn supervised(script: &str, store: &Store) -> (tempfile::TempDir, Processes) {
+    let (directory, processes) = prepared(script, store);
+    processes.begin();
+    (directory, processes)
+}
+
+/// A program that speaks the watchdog's protocol and nothing else.
+fn prepared(script: &str, store: &Store) -> (tempfile::TempDir, Processes) {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("watchdog");
     std::fs::write(&program, format!("#!/bin/sh\nread -r launch\n{script}\n")).unwrap();
@@ -191,4 +198,22 @@ async fn a_ready_replica_that_is_stopped_is_told_so_after_the_delay_and_at_once_
     assert!(!directory.path().join("watchdog.word").exists());
     tokio::time::timeout(DEADLINE, processes.shutdown()).await.expect("the delay is over when the gateway ends");
     assert_eq!(std::fs::read_to_string(directory.path().join("watchdog.word")).unwrap(), "stop\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn remembered_groups_come_back_when_they_begin_and_not_before() {
+    let store = Store::in_memory();
+    let script = "echo ready 4242; read -r word";
+    let (_directory, first) = supervised(script, &store);
+    first.apply("f.ns", echo(), ReplicaCount::Exactly(1)).unwrap();
+    until(&first, |group| ready(group) == 1).await;
+    first.shutdown().await;
+    let (_directory, again) = prepared(script, &store);
+    assert!(again.groups().is_empty(), "a plugin that is only tried starts nothing");
+    again.begin();
+    until(&again, |group| ready(group) == 1).await;
+    again.apply("f.ns", echo(), ReplicaCount::Exactly(0)).unwrap();
+    again.begin();
+    assert_eq!(again.status("f.ns").unwrap().count, 0, "once");
+    again.shutdown().await;
 }

@@ -2,9 +2,9 @@
 //!
 //! Which functions is decided by a hash of their names, so that one stays where it is. Calls of both
 //! generations are tallied meanwhile; a canary that fails more often, is slower or is quarantined is
-//! taken back by itself, and one that was not until its time is over takes the other functions too.
+//! taken back by itself, and one that was not until its time is over may take the other functions too.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::query::{Cause, ErrorKind, QueryError};
 /// What became of a canary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CanaryVerdict {
-    /// It serves all functions now.
-    Published(Generation),
+    /// Its time is over and it was not worse: it may be [promoted](PluginProvider::promote_canary).
+    Passed(Generation),
     /// It was worse, and the old generation serves all functions again.
     RolledBack {
         /// Its number; no other generation will have it.
@@ -29,7 +29,7 @@ pub enum CanaryVerdict {
         /// What was worse, with both figures.
         reason: String,
     },
-    /// Another generation was published meanwhile, or the provider was asked to roll back.
+    /// Another generation was published meanwhile, or somebody took it back.
     Superseded(Generation),
 }
 
@@ -38,6 +38,8 @@ pub(super) struct Canary {
     pub(super) published: Arc<Published>,
     config: CanaryConfig,
     ends: Instant,
+    /// Whoever made it is about to promote it, so nobody else takes it back.
+    is_accepted: AtomicBool,
     new: Tally,
     old: Tally,
     /// Rung when there is something to judge.
@@ -193,6 +195,7 @@ impl PluginProvider {
             published,
             config,
             ends: Instant::now() + config.time,
+            is_accepted: AtomicBool::new(false),
             new: Tally::default(),
             old: Tally::default(),
             bell: Notify::new(),
@@ -201,7 +204,7 @@ impl PluginProvider {
     }
 
     /// Waits until the canary is worse than the old generation, and takes it back; or until its time is
-    /// over, and publishes it. `None` if there is no canary.
+    /// over. `None` if there is no canary.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the canary as it is; it can be judged again.
@@ -210,7 +213,7 @@ impl PluginProvider {
         let generation = canary.published.number;
         loop {
             let is_over = tokio::time::timeout_at(canary.ends, canary.bell.notified()).await.is_err();
-            let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
+            let _writer = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
             let is_current = self.canary.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, &canary));
             if !is_current {
                 return Some(CanaryVerdict::Superseded(generation));
@@ -220,10 +223,46 @@ impl PluginProvider {
                 return Some(CanaryVerdict::RolledBack { generation, reason });
             }
             if is_over {
-                self.install_with(&mut previous, Arc::clone(&canary.published));
-                return Some(CanaryVerdict::Published(generation));
+                return Some(CanaryVerdict::Passed(generation));
             }
         }
+    }
+
+    /// From now on only whoever made the canary decides about it: [`take_back_canary`](Self::take_back_canary)
+    /// finds none. `false` if there is none any more.
+    pub fn accept_canary(&self) -> bool {
+        let _writer = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
+        let canary = self.canary.load();
+        canary.as_ref().is_some_and(|canary| {
+            canary.is_accepted.store(true, Ordering::Relaxed);
+            true
+        })
+    }
+
+    /// Makes the canary the active generation, for all functions. `None` if there is none any more.
+    pub fn promote_canary(&self) -> Option<Generation> {
+        let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
+        let published = Arc::clone(&self.canary.load().as_ref()?.published);
+        published.plugin.write_down();
+        Some(self.install_with(&mut previous, published))
+    }
+
+    /// Takes the canary back, for somebody who asks for it: the active generation goes on, and its number is
+    /// answered. `None` if there is no canary, or if it is being promoted: then nothing changed.
+    pub fn take_back_canary(&self, reason: &str) -> Option<Generation> {
+        let _writer = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_accepted = self.canary.load().as_ref()?.is_accepted.load(Ordering::Relaxed);
+        if is_accepted {
+            return None;
+        }
+        self.end_canary(Some(reason));
+        self.active.load().as_ref().map(|active| active.number)
+    }
+
+    /// Takes the canary back, for whoever made it, an accepted one too.
+    pub fn drop_canary(&self, reason: &str) {
+        let _writer = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
+        self.end_canary(Some(reason));
     }
 
     /// The generation that serves a share of the functions, and the percentage.
@@ -249,7 +288,8 @@ impl PluginProvider {
 mod tests {
     use super::super::tests::{Bench, figlet, limits};
     use super::*;
-    use crate::query::ServiceQuery as _;
+    use crate::query::{Provider as _, ServiceQuery as _};
+    use crate::trust::lock::{Keeper, Mode};
 
     fn function(number: u32) -> FunctionRef {
         FunctionRef { name: format!("f{number}").parse().unwrap(), ..figlet() }
@@ -298,7 +338,12 @@ mod tests {
             assert_eq!(generation, expected, "f{number}");
         }
         assert_eq!(provider.canary(), Some((Generation(2), 30)));
-        assert_eq!(provider.judge_canary().await, Some(CanaryVerdict::Published(Generation(2))));
+        assert_eq!(provider.judge_canary().await, Some(CanaryVerdict::Passed(Generation(2))));
+        assert!(provider.accept_canary());
+        // Whoever asks for a roll back now comes too late for the canary, and changes nothing.
+        assert_eq!(provider.take_back_canary("it was asked for"), None);
+        assert_eq!(provider.promote_canary(), Some(Generation(2)));
+        assert_eq!(provider.take_back_canary("it was asked for"), None);
         assert_eq!(provider.get_replicas(&function(0)).await.unwrap().generation, Generation(2));
         assert_eq!(provider.canary(), None);
         // The old one is kept for a roll back.
@@ -338,6 +383,46 @@ mod tests {
         let (verdict, generation) = tokio::join!(provider.judge_canary(), async { provider.publish(next) });
         assert_eq!((verdict, generation), (Some(CanaryVerdict::Superseded(Generation(2))), Generation(3)));
         provider.get_replicas(&function(1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_canary_that_is_taken_back_is_not_promoted() {
+        let bench = Bench::new();
+        let provider = with_canary(&bench, "good").await;
+        assert_eq!(provider.take_back_canary("it was asked for"), Some(Generation(1)));
+        assert!(!provider.accept_canary());
+        assert_eq!(provider.promote_canary(), None);
+        assert_eq!(provider.generation(), Generation(1));
+        // One that was accepted is still its maker's to take back.
+        let next = bench.load(&bench.config("good", limits())).await.unwrap();
+        assert_eq!(provider.publish_canary(next, config()), Generation(3));
+        assert!(provider.accept_canary());
+        provider.drop_canary("another one failed");
+        assert_eq!((provider.canary(), provider.promote_canary()), (None, None));
+    }
+
+    #[tokio::test]
+    async fn a_promotion_is_written_into_the_lock_and_a_canary_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wicketgate.lock");
+        let keeper = Arc::new(Keeper::new(path.clone(), Mode::Enforce));
+        let bench = Bench::new().with_lock(keeper);
+        let provider = bench.provider("good", limits()).await;
+        let next = bench.load(&bench.config("five", limits())).await.unwrap();
+        let digest = next.digest().to_string();
+        let is_written = || std::fs::read_to_string(&path).is_ok_and(|text| text.contains(&digest));
+        provider.publish_canary(next, config());
+        assert!(provider.accept_canary() && !is_written());
+        provider.promote_canary().unwrap();
+        // It is written behind the promotion.
+        tokio::time::timeout(Duration::from_secs(10), async {
+            while !is_written() {
+                tokio::task::yield_now().await;
+                std::thread::yield_now();
+            }
+        })
+        .await
+        .unwrap();
     }
 
     #[tokio::test]

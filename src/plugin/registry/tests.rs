@@ -37,6 +37,11 @@ impl Bench {
         Self { plugins, registry, folder }
     }
 
+    pub(in crate::plugin) fn with_lock(mut self, keeper: Arc<crate::trust::lock::Keeper>) -> Self {
+        self.plugins = self.plugins.with_lock(Some(keeper));
+        self
+    }
+
     pub(in crate::plugin) fn config(&self, fixture: &str, limits: Limits) -> ProviderConfig {
         let path = self.folder.path().join(format!("{fixture}.wasm"));
         std::fs::write(&path, component(fixture)).unwrap();
