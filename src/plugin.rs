@@ -34,6 +34,7 @@ mod loaded;
 mod lock;
 pub mod manifest;
 mod metrics;
+mod platform;
 mod quarantine;
 mod record;
 pub mod refuse;

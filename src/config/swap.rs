@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::section::Section;
 use super::value::as_text;
-use crate::provider::{CanaryConfig, SwapConfig};
+use crate::provider::{CanaryConfig, PlatformWord, SwapConfig};
 
 /// What a candidate's answers are compared by; `labels.KEY` and `annotations.KEY` name one entry.
 const FIELDS: [&str; 7] =
@@ -24,6 +24,9 @@ pub(super) fn read(section: &Section<'_>) -> SwapConfig {
         ignore: section.list("ignore", |value| field(as_text(value)?)).unwrap_or_default(),
         swap_lookback: section.duration("swap-lookback", default.swap_lookback, Duration::ZERO..=second(7 * 86_400)),
         warm_timeout: section.duration("warm-timeout", default.warm_timeout, second(1)..=second(1800)),
+        platform: section
+            .choice("platform", &[("same", PlatformWord::Same), ("other", PlatformWord::Other)])
+            .unwrap_or_default(),
         canary: canary(&section.section("canary")),
     }
 }

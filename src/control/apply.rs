@@ -93,7 +93,7 @@ impl Control {
             Ok(prepared) => {
                 let version = self.version(slot, &prepared);
                 self.publish(slot, prepared.candidate, &record);
-                self.took_over(slot, version, &record);
+                self.took_over(slot, version, true, &record);
                 record.end(Outcome::Published);
                 Ok(())
             }

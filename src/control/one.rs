@@ -114,12 +114,15 @@ impl Control {
 
     fn roll_back_now(&self, slot: &Slot, by: Asker) -> Result<Change, ControlError> {
         let nothing = || ControlError::NothingBefore { provider: slot.name.clone() };
-        let version = slot.state().previous.clone().ok_or_else(nothing)?;
+        let (version, is_same_platform) = {
+            let state = slot.state();
+            (state.previous.clone().ok_or_else(nothing)?, state.is_same_platform)
+        };
         self.check_free(slot, &version)?;
         let record = self.begin(slot, Kind::RollBack, by, &version.config, version.component.clone());
         record.digest(version.digest);
         record.generation(slot.provider.roll_back().ok_or_else(nothing)?);
-        let taken = self.took_over(slot, version, &record);
+        let taken = self.took_over(slot, version, is_same_platform, &record);
         self.list_entries();
         self.tell_scaler(slot, taken);
         self.drain(slot, &record);

@@ -123,7 +123,6 @@ impl Control {
         Version::new(
             prepared.config.clone(),
             prepared.candidate.digest(),
-            &prepared.candidate.manifest().name,
             prepared.component.clone(),
             &slot.provider,
             kept.as_ref(),
@@ -140,12 +139,18 @@ impl Control {
     }
 
     /// Writes down that a version is the active one now.
-    pub(super) fn took_over(&self, slot: &Slot, version: Version, record: &Record) -> Taken {
+    pub(super) fn took_over(
+        &self,
+        slot: &Slot,
+        version: Version,
+        is_same_platform: bool,
+        record: &Record,
+    ) -> Taken {
         record.reach(Step::Published);
         slot.provider.remember(version.config.swap.shadow);
         let mut state = slot.state();
         state.entry = Some(Arc::clone(&version.entry));
-        let is_same_platform = state.active.as_ref().is_none_or(|old| old.is_same_platform(&version));
+        state.is_same_platform = is_same_platform;
         state.previous = state.active.replace(version);
         drop(state);
         Taken { is_same_platform }

@@ -1,6 +1,5 @@
 //! What the control plane keeps for each provider.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,8 +23,6 @@ pub(super) struct Version {
     /// What was loaded, for people.
     pub(super) component: String,
     pub(super) entry: Arc<Entry>,
-    /// Where its requests go; without grants, the plugin's name.
-    platform: BTreeSet<String>,
 }
 
 impl Version {
@@ -33,7 +30,6 @@ impl Version {
     pub(super) fn new(
         config: ProviderConfig,
         digest: Digest,
-        plugin: &str,
         component: String,
         provider: &Arc<PluginProvider>,
         kept: Option<&Arc<Entry>>,
@@ -45,16 +41,7 @@ impl Version {
         };
         let entry = kept.filter(says_the_same).cloned();
         let entry = entry.unwrap_or_else(|| Arc::new(entry_of(&config, provider)));
-        let mut platform: BTreeSet<String> = config.grants.values().map(|grant| grant.connect.to_string()).collect();
-        if platform.is_empty() {
-            platform.insert(plugin.to_owned());
-        }
-        Self { config, digest, component, entry, platform }
-    }
-
-    /// Whether both speak to one platform, as the shadowing of candidates has it.
-    pub(super) fn is_same_platform(&self, other: &Self) -> bool {
-        !self.platform.is_disjoint(&other.platform)
+        Self { config, digest, component, entry }
     }
 }
 
@@ -85,6 +72,8 @@ pub(super) struct State {
     pub(super) configured: ProviderConfig,
     pub(super) active: Option<Version>,
     pub(super) previous: Option<Version>,
+    /// Whether the one before speaks to the platform of the active one.
+    pub(super) is_same_platform: bool,
     /// What the directory has of it; there is none until a first generation was published, unless the
     /// gateway started without one.
     pub(super) entry: Option<Arc<Entry>>,
@@ -106,6 +95,7 @@ impl Slot {
                 configured: config.clone(),
                 active: None,
                 previous: None,
+                is_same_platform: true,
                 entry: None,
                 seen: None,
                 processes: None,

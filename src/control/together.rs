@@ -29,6 +29,7 @@ struct Ready {
     slot: Arc<Slot>,
     record: Arc<Record>,
     version: Version,
+    is_same_platform: bool,
     /// None where it serves already, as a canary.
     candidate: Option<Candidate>,
 }
@@ -88,7 +89,7 @@ impl Control {
             } else {
                 Some(prepared.candidate)
             };
-            ready.push(Ready { slot, record, version, candidate });
+            ready.push(Ready { slot, record, version, is_same_platform: prepared.report.is_same_platform, candidate });
         }
         ready
     }
@@ -118,14 +119,14 @@ impl Control {
     }
 
     fn publish_ready(&self, ready: Ready) -> Taken {
-        let Ready { slot, record, version, candidate } = ready;
+        let Ready { slot, record, version, is_same_platform, candidate } = ready;
         if let Some(candidate) = candidate {
             self.publish(&slot, candidate, &record);
         } else {
             // It has its number since it began.
             let _generation = slot.provider.promote_canary();
         }
-        self.took_over(&slot, version, &record)
+        self.took_over(&slot, version, is_same_platform, &record)
     }
 
     /// Nothing changes, since a canary was taken back.

@@ -28,6 +28,7 @@ use super::loaded::{Candidate, Compiled, HostParts, Loaded, Shared};
 use super::lock::{Facts, Locked};
 use super::manifest::Manifest;
 use super::metrics::Metrics;
+use super::platform::Platform;
 use super::quarantine::Quarantine;
 use super::refuse::{LoadError, Refusal};
 use super::trap;
@@ -236,6 +237,7 @@ impl Plugins {
             told_of_foreign: AtomicBool::new(false),
         });
         let limits = &shared.limits;
+        let platform = Platform::new(config, &manifest.name);
         let plugin = Loaded {
             turns: Turns::new(limits.concurrency.get(), limits.lease_timeout),
             shared,
@@ -248,7 +250,7 @@ impl Plugins {
             loaded_at: SystemTime::now(),
             quarantine: Quarantine::default(),
             history: History::default(),
-            platform: config.grants.values().map(|grant| grant.connect.to_string()).collect(),
+            platform,
             idle: Idle::default(),
             idle_watch: Idle::default(),
             _compiled: Arc::clone(&compiled),

@@ -1,6 +1,5 @@
 //! A plugin that was loaded: what its instances share, and what is known of it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -18,6 +17,7 @@ use super::lease::{Turn, Turns};
 use super::lock::Locked;
 use super::manifest::Manifest;
 use super::metrics::ProviderMetrics;
+use super::platform::Platform;
 use super::quarantine::Quarantine;
 use super::trap::history::History;
 use crate::host::egress::Egress;
@@ -99,8 +99,8 @@ pub(super) struct Loaded {
     pub(super) turns: Turns,
     pub(super) quarantine: Quarantine,
     pub(super) history: History,
-    /// Where its requests go: what tells one platform from another.
-    pub(super) platform: BTreeSet<String>,
+    /// Which platform it speaks to.
+    pub(super) platform: Platform,
     pub(super) idle: Idle,
     pub(super) idle_watch: Idle,
     /// Keeps the compiled component findable for other providers for as long as somebody uses it.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
-use super::loaded::{Candidate, Loaded};
+use super::loaded::Candidate;
 use super::record::{Known, Recorded};
 use super::registry::PluginProvider;
 use crate::name::FunctionRef;
@@ -52,7 +52,7 @@ pub async fn shadow(
 ) -> ShadowReport {
     let mut report = ShadowReport { is_same_platform: true, ..ShadowReport::default() };
     let Some(active) = provider.active_plugin() else { return report };
-    report.is_same_platform = is_same_platform(&active, &candidate.plugin);
+    report.is_same_platform = candidate.plugin.platform.is_same_as(&active.platform);
     let questions = questions(provider, config, called, report.is_same_platform);
     let is_same = report.is_same_platform;
     let ask = |(function, recorded)| async move {
@@ -121,14 +121,6 @@ async fn warm_one(candidate: &Candidate, function: &FunctionRef, deadline: Insta
         Ok(()) => None,
         Err(_elapsed) => Some(Cold { function: function.clone(), reason }),
     }
-}
-
-/// Two plugins speak to one platform if they share an address; without grants, if they are of one name.
-fn is_same_platform(active: &Loaded, candidate: &Loaded) -> bool {
-    if active.platform.is_empty() && candidate.platform.is_empty() {
-        return active.manifest.name == candidate.manifest.name;
-    }
-    !active.platform.is_disjoint(&candidate.platform)
 }
 
 /// What to ask: what was asked last, then what was called beside that.

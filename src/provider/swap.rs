@@ -22,8 +22,23 @@ pub struct SwapConfig {
     /// `warm-timeout`: for how long functions with instances may take to have one on another platform,
     /// before the swap is refused. Default 60 s, 1 s to 30 min.
     pub warm_timeout: Duration,
+    /// `platform`: whether the provider's next generation, where its grants or its configuration are others,
+    /// speaks to the same platform. Default: compared.
+    pub platform: PlatformWord,
     /// `canary`: how the next generation begins with a share of the functions. Default: with all.
     pub canary: CanaryConfig,
+}
+
+/// What the operator says of the platform of a changed provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlatformWord {
+    /// Nothing: addresses, base paths and signing regions of the grants are compared.
+    #[default]
+    Compared,
+    /// `"same"`: it is the platform from before, under another address.
+    Same,
+    /// `"other"`: it is another one, though the address may be the same.
+    Other,
 }
 
 impl Default for SwapConfig {
@@ -35,6 +50,7 @@ impl Default for SwapConfig {
             ignore: Vec::new(),
             swap_lookback: Duration::from_secs(900),
             warm_timeout: Duration::from_secs(60),
+            platform: PlatformWord::default(),
             canary: CanaryConfig::default(),
         }
     }
