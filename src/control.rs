@@ -19,6 +19,7 @@ mod metrics;
 mod one;
 mod pipeline;
 mod report;
+mod retire;
 mod slot;
 mod together;
 
@@ -234,7 +235,7 @@ impl Control {
     }
 
     /// Tells the scaler whose word its snapshots are from now on.
-    fn tell_scaler(&self, slot: &Slot, taken: Taken) {
+    fn tell_scaler(&self, slot: &Slot, taken: &Taken) {
         if taken.is_same_platform {
             self.shared.scaler.invalidate_provider(&slot.name);
         } else {

@@ -17,7 +17,7 @@ use crate::host::processes::CommandSpec;
 use crate::name::{Digest, Namespace, ProviderName};
 use crate::trust::signature::SignaturePolicy;
 pub use directory::{Directory, Entry, Listing};
-pub use swap::{CanaryConfig, PlatformWord, SwapConfig};
+pub use swap::{CanaryConfig, PlatformWord, Retire, SwapConfig};
 
 /// Where a component's bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::section::Section;
 use super::value::as_text;
-use crate::provider::{CanaryConfig, PlatformWord, SwapConfig};
+use crate::provider::{CanaryConfig, PlatformWord, Retire, SwapConfig};
 
 /// What a candidate's answers are compared by; `labels.KEY` and `annotations.KEY` name one entry.
 const FIELDS: [&str; 7] =
@@ -27,6 +27,10 @@ pub(super) fn read(section: &Section<'_>) -> SwapConfig {
         platform: section
             .choice("platform", &[("same", PlatformWord::Same), ("other", PlatformWord::Other)])
             .unwrap_or_default(),
+        retire: section
+            .choice("retire", &[("leave", Retire::Leave), ("scale-to-zero", Retire::ScaleToZero)])
+            .unwrap_or_default(),
+        retire_timeout: section.duration("retire-timeout", default.retire_timeout, second(1)..=second(3600)),
         canary: canary(&section.section("canary")),
     }
 }

@@ -169,8 +169,8 @@ impl Control {
             Ok(taken) => {
                 self.settle(&changing, &gone, order);
                 for ((slot, record), taken) in changing.iter().zip(taken) {
-                    self.tell_scaler(slot, taken);
-                    self.drain(slot, record);
+                    self.tell_scaler(slot, &taken);
+                    self.drain(slot, record, taken.order);
                 }
                 let mut changes: Vec<_> = changing.iter().map(|(_, record)| record.end(Outcome::Published)).collect();
                 changes.extend(gone.iter().map(|slot| self.remove_now(slot, by)));

@@ -103,6 +103,8 @@ pub enum Step {
     Published,
     /// The generation before takes no more calls; those that run go on for a while.
     Draining,
+    /// The functions of the platform that was left have no instances any more.
+    ScaledToZero,
     /// Its last call ended.
     Retired,
     /// Nothing that serves has changed.
@@ -130,6 +132,7 @@ impl Step {
             Self::Canary => "canary",
             Self::Published => "published",
             Self::Draining => "draining",
+            Self::ScaledToZero => "scaled-to-zero",
             Self::Retired => "retired",
             Self::Refused { .. } => "refused",
         }
@@ -301,6 +304,11 @@ impl Record {
     /// The change as it is now.
     pub(super) fn now(&self) -> Change {
         self.lock().clone()
+    }
+
+    /// Whether nothing is to change.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.lock().kind == Kind::DryRun
     }
 
     fn elapsed_ms(&self) -> u64 {

@@ -79,9 +79,9 @@ impl Control {
             Ok(taken) => {
                 self.list_entries();
                 for taken in taken {
-                    self.tell_scaler(&slot, taken);
+                    self.tell_scaler(&slot, &taken);
+                    self.drain(&slot, &record, taken.order);
                 }
-                self.drain(&slot, &record);
                 record.end(Outcome::Published)
             }
             Err(_ended) => record.now(),
@@ -107,25 +107,27 @@ impl Control {
                 return Ok(record.end(Outcome::RolledBack { reason: None }));
             }
             let _turn = slot.turn().await?;
-            control.roll_back_now(&slot, by)
+            control.roll_back_now(&slot, by).await
         })
         .await
     }
 
-    fn roll_back_now(&self, slot: &Slot, by: Asker) -> Result<Change, ControlError> {
+    async fn roll_back_now(&self, slot: &Arc<Slot>, by: Asker) -> Result<Change, ControlError> {
         let nothing = || ControlError::NothingBefore { provider: slot.name.clone() };
         let (version, is_same_platform) = {
             let state = slot.state();
             (state.previous.clone().ok_or_else(nothing)?, state.is_same_platform)
         };
         self.check_free(slot, &version)?;
+        let previous = slot.provider.previous();
+        self.stop_retiring(slot, |retiring| Some(retiring.generation()) == previous).await;
         let record = self.begin(slot, Kind::RollBack, by, &version.config, version.component.clone());
         record.digest(version.digest);
         record.generation(slot.provider.roll_back().ok_or_else(nothing)?);
         let taken = self.took_over(slot, version, is_same_platform, &record);
         self.list_entries();
-        self.tell_scaler(slot, taken);
-        self.drain(slot, &record);
+        self.tell_scaler(slot, &taken);
+        self.drain(slot, &record, taken.order);
         Ok(record.end(Outcome::RolledBack { reason: None }))
     }
 

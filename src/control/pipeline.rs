@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use super::change::{Outcome, Record, Step, chain};
+use super::retire::Order;
 use super::slot::{Slot, Version};
 use super::{Control, Refused, StartRefusal};
 use crate::host::egress::Egress;
 use crate::host::processes::Processes;
 use crate::plugin::shadow::{self, ShadowReport};
-use crate::plugin::{Candidate, HostParts, Retiring};
+use crate::plugin::{Candidate, HostParts};
 use crate::provider::ProviderConfig;
 
 /// Bytes of groups that are remembered for a provider: a thousand with some variables each.
@@ -62,6 +63,10 @@ impl Control {
     /// Loads a candidate and tries it, without changing anything.
     pub(super) async fn prepare(&self, slot: &Slot, load: Load, record: &Record) -> Result<Prepared, Refused> {
         let mut prepared = self.load(slot, load, record).await.map_err(StartRefusal::into_refused)?;
+        if !record.is_dry_run() {
+            // Before it is looked at: what is there must not go away afterwards.
+            self.stop_retiring(slot, |retiring| retiring.is_on_platform_of(&prepared.candidate)).await;
+        }
         let has_active = slot.provider.status().is_ok();
         match prepared.candidate.try_check().await {
             // Without a generation there is nothing to lose, and a platform may come later than its gateway.
@@ -139,50 +144,25 @@ impl Control {
     }
 
     /// Writes down that a version is the active one now.
-    pub(super) fn took_over(
-        &self,
-        slot: &Slot,
-        version: Version,
-        is_same_platform: bool,
-        record: &Record,
-    ) -> Taken {
+    pub(super) fn took_over(&self, slot: &Slot, version: Version, is_same_platform: bool, record: &Record) -> Taken {
         record.reach(Step::Published);
+        let order = self.order(slot, &version, is_same_platform);
         slot.provider.remember(version.config.swap.shadow);
         let mut state = slot.state();
         state.entry = Some(Arc::clone(&version.entry));
         state.is_same_platform = is_same_platform;
         state.previous = state.active.replace(version);
         drop(state);
-        Taken { is_same_platform }
-    }
-
-    /// Waits in the background until the generations that were replaced ended.
-    pub(super) fn drain(&self, slot: &Slot, record: &Arc<Record>) {
-        for retiring in slot.provider.take_retiring() {
-            let (metrics, name, record) = (Arc::clone(&self.shared.metrics), slot.name.clone(), Arc::clone(record));
-            let (generation, calls, timeout) = (retiring.generation().0, retiring.calls(), retiring.timeout());
-            tracing::info!(provider = %name, generation, calls, ?timeout, "draining");
-            record.reach(Step::Draining);
-            self.shared.runtime.spawn(async move {
-                let overdue = ended(&retiring).await;
-                if overdue > 0 {
-                    metrics.overdue(&name, overdue);
-                }
-                tracing::info!(provider = %name, generation, overdue, "retired");
-                record.reach(Step::Retired);
-            });
-        }
+        Taken { is_same_platform, order }
     }
 }
 
-async fn ended(retiring: &Retiring) -> usize {
-    retiring.ended().await.overdue
-}
-
-/// What the scaler is to be told of a publish.
-#[derive(Clone, Copy)]
+/// What is to be done after a publish.
 pub(super) struct Taken {
+    /// Whether what the scaler knows still holds.
     pub(super) is_same_platform: bool,
+    /// What becomes of the platform that was left.
+    pub(super) order: Option<Order>,
 }
 
 impl From<Refused> for Outcome {

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ControlError;
 use super::change::{History, Record};
+use super::retire::Retirement;
 use crate::host::processes::Processes;
 use crate::name::{Digest, ProviderName};
 use crate::plugin::PluginProvider;
@@ -80,6 +81,8 @@ pub(super) struct State {
     /// The digest that the configured file had when it was looked at last.
     pub(super) seen: Option<Digest>,
     pub(super) processes: Option<Processes>,
+    /// Platforms whose functions are being set to no instances.
+    pub(super) retirements: Vec<Retirement>,
     pub(super) history: History,
 }
 
@@ -99,6 +102,7 @@ impl Slot {
                 entry: None,
                 seen: None,
                 processes: None,
+                retirements: Vec::new(),
                 history: History::default(),
             }),
         }

@@ -145,7 +145,7 @@ impl Control {
             if candidate.is_none() {
                 slot.provider.drop_canary(&same);
                 self.shared.scaler.invalidate_provider(&slot.name);
-                self.drain(&slot, &record);
+                self.drain(&slot, &record, None);
             }
             changes.push(record.end(outcome));
         }

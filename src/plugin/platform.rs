@@ -42,9 +42,8 @@ impl Platform {
                 if self.places.is_empty() && old.places.is_empty() {
                     return self.plugin == old.plugin;
                 }
-                let is_within = |one: &BTreeSet<String>, other: &BTreeSet<String>| {
-                    !one.is_empty() && one.is_subset(other)
-                };
+                let is_within =
+                    |one: &BTreeSet<String>, other: &BTreeSet<String>| !one.is_empty() && one.is_subset(other);
                 is_within(&self.places, &old.places) || is_within(&old.places, &self.places)
             }
         }

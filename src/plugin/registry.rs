@@ -14,7 +14,7 @@ pub(super) mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 
@@ -108,6 +108,12 @@ impl PluginProvider {
     /// provider's [`shadow`](crate::provider::SwapConfig::shadow).
     pub fn remember(&self, answers: u32) {
         self.recorder.keep(answers);
+    }
+
+    /// The functions that it was asked about within `span`, and that exist; at most 10000.
+    #[must_use]
+    pub fn existing(&self, span: Duration) -> Vec<FunctionRef> {
+        self.recorder.existing(span)
     }
 
     /// Makes `next` the active generation. Calls that run end on the old one, its watch at once; it

@@ -1,18 +1,20 @@
-//! Questions to a candidate: each in a fresh instance that may read its platform and change nothing.
+//! Questions to a plugin that serves nobody: each in a fresh instance. A candidate may read its platform and
+//! change nothing; one that was replaced may set its functions to no instances.
 //!
 //! They are on the plugin's budgets like every call, but beside its turns, its quarantine and its
-//! metrics: what a candidate does is told in the report of its trial, and counts for nobody else.
+//! metrics: what comes of them is told in the report of the change, and counts for nobody else.
 
 use std::pin::pin;
 use std::sync::Arc;
 
 use super::bindings::types;
 use super::clock::Moment;
-use super::convert::{self, BadOutput, Checked};
+use super::convert::{self, BadOutput, Checked, Foreign};
 use super::instance::{Bounds, Instance, NoInstance, Stage};
 use super::loaded::{Candidate, Loaded};
 use super::trap::{self, Stop};
-use crate::name::{FunctionRef, Generation};
+use crate::name::{FunctionRef, Generation, Namespace};
+use crate::query::functions::FunctionPage;
 use crate::query::{Cause, Interface, PluginFault, QueryError, ServiceStatus};
 
 /// What came of one question.
@@ -84,17 +86,54 @@ fn bad_output(BadOutput(field): BadOutput) -> QueryError {
     QueryError::new(Cause::Plugin(PluginFault::BadOutput(field)), message)
 }
 
-impl Candidate {
-    /// How many instances a function has, as the candidate sees it. Read-only.
-    pub(super) async fn try_replicas(&self, function: &FunctionRef) -> Trial<ServiceStatus> {
+impl Loaded {
+    /// How many instances a function has, as the plugin sees it.
+    pub(super) async fn try_replicas(&self, stage: Stage, function: &FunctionRef) -> Trial<ServiceStatus> {
         let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
         try_out!(
-            &self.plugin,
-            Stage::Candidate,
+            self,
+            stage,
             service_query,
             |guest, store| guest.call_get_replicas(store, name, namespace),
             convert::service_status
         )
+    }
+
+    /// A page of the functions of a namespace, of a plugin that was published.
+    pub(super) async fn try_list(
+        &self,
+        namespace: &Namespace,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<FunctionPage, QueryError> {
+        let trial: Trial<FunctionPage> = try_out!(
+            self,
+            Stage::Published,
+            functions,
+            |guest, store| guest.call_list(store, namespace.as_str(), cursor, limit),
+            |page| convert::functions::function_page(page, namespace, limit, &mut Foreign::default())
+        );
+        trial.answer
+    }
+
+    /// Sets the number of a function's instances, with all rights of a published plugin.
+    pub(super) async fn try_set(&self, function: &FunctionRef, count: u64) -> Result<(), QueryError> {
+        let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
+        let trial: Trial<()> = try_out!(
+            self,
+            Stage::Published,
+            service_query,
+            |guest, store| guest.call_set_replicas(store, name, namespace, count),
+            Ok
+        );
+        trial.answer
+    }
+}
+
+impl Candidate {
+    /// How many instances a function has, as the candidate sees it. Read-only.
+    pub(super) async fn try_replicas(&self, function: &FunctionRef) -> Trial<ServiceStatus> {
+        self.plugin.try_replicas(Stage::Candidate, function).await
     }
 
     /// Whether the platform answers the candidate and takes its credentials (`health`); `None` if it
@@ -117,24 +156,17 @@ impl Candidate {
     /// Asks for at least one instance of a function, with all rights of a published plugin: the one
     /// thing that a candidate may change, and only when it is about to be published.
     pub(super) async fn try_ensure(&self, function: &FunctionRef, count: u64) -> Result<(), QueryError> {
+        if !self.plugin.exports.has(Interface::Scaling) {
+            return self.plugin.try_set(function, count).await;
+        }
         let (name, namespace) = (function.name.as_str(), function.namespace.as_str());
-        let trial: Trial<()> = if self.plugin.exports.has(Interface::Scaling) {
-            try_out!(
-                &self.plugin,
-                Stage::Published,
-                scaling,
-                |guest, store| guest.call_ensure(store, name, namespace, count, None),
-                |_status| Ok(())
-            )
-        } else {
-            try_out!(
-                &self.plugin,
-                Stage::Published,
-                service_query,
-                |guest, store| guest.call_set_replicas(store, name, namespace, count),
-                Ok
-            )
-        };
+        let trial: Trial<()> = try_out!(
+            &self.plugin,
+            Stage::Published,
+            scaling,
+            |guest, store| guest.call_ensure(store, name, namespace, count, None),
+            |_status| Ok(())
+        );
         trial.answer
     }
 }

@@ -25,6 +25,12 @@ pub struct SwapConfig {
     /// `platform`: whether the provider's next generation, where its grants or its configuration are others,
     /// speaks to the same platform. Default: compared.
     pub platform: PlatformWord,
+    /// `retire`: what becomes of the instances on the platform from before, after another one took over and
+    /// the last call ended. Default: they are left.
+    pub retire: Retire,
+    /// `retire-timeout`: for how long functions are set to no instances; those that were not come to are left.
+    /// Default 5 min, 1 s to 1 h.
+    pub retire_timeout: Duration,
     /// `canary`: how the next generation begins with a share of the functions. Default: with all.
     pub canary: CanaryConfig,
 }
@@ -41,6 +47,16 @@ pub enum PlatformWord {
     Other,
 }
 
+/// What becomes of the instances on a platform that was left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retire {
+    /// `"leave"`: nothing.
+    #[default]
+    Leave,
+    /// `"scale-to-zero"`: its plugin sets 0 for all functions of the provider's namespaces.
+    ScaleToZero,
+}
+
 impl Default for SwapConfig {
     fn default() -> Self {
         Self {
@@ -51,6 +67,8 @@ impl Default for SwapConfig {
             swap_lookback: Duration::from_secs(900),
             warm_timeout: Duration::from_secs(60),
             platform: PlatformWord::default(),
+            retire: Retire::default(),
+            retire_timeout: Duration::from_secs(300),
             canary: CanaryConfig::default(),
         }
     }

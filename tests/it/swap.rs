@@ -1,6 +1,7 @@
 //! Providers that are swapped, rolled back, removed and configured anew while requests run.
 
 mod live;
+mod retire;
 mod together;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,12 @@ fn show(gateway: &Gateway) -> Value {
 
 fn generation(gateway: &Gateway) -> u64 {
     show(gateway)["generation"].as_u64().unwrap()
+}
+
+fn rollback(gateway: &Gateway) -> Value {
+    let reply = gateway.admin_send("POST", "/providers/platform/rollback", &[], b"");
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
 }
 
 fn steps(change: &Value) -> Vec<&str> {
@@ -139,14 +146,14 @@ fn a_refused_candidate_says_where_and_why_and_changes_nothing() {
 fn a_rollback_brings_the_generation_before_back_without_compiling() {
     let platform = figlet();
     let gateway = gateway(&platform, "");
-    let rollback = || gateway.admin_send("POST", "/providers/platform/rollback", &[], b"");
-    assert_eq!(rollback().code(409), "nothing_before");
+    let reply = gateway.admin_send("POST", "/providers/platform/rollback", &[], b"");
+    assert_eq!(reply.code(409), "nothing_before");
     let first = show(&gateway)["digest"].clone();
     assert_eq!(put(&gateway, "/providers/platform", &variant(1)).status, 200);
     let second = show(&gateway)["digest"].clone();
     assert_ne!(first, second);
     for expected in [&first, &second, &first] {
-        let change = rollback().json();
+        let change = rollback(&gateway);
         assert_eq!(change["outcome"], "rolled-back", "{change}");
         assert!(!steps(&change).contains(&"compiled") && !steps(&change).contains(&"linked"), "{change}");
         assert_eq!(&show(&gateway)["digest"], expected);
@@ -199,6 +206,22 @@ fn a_changed_component_is_noticed_however_it_was_written() {
     assert_eq!(show(&gateway)["digest"], before);
     std::fs::write(&path, variant(3)).unwrap();
     swapped("the next good file is loaded", &before);
+}
+
+#[test]
+fn a_dry_run_of_the_configured_file_leaves_the_change_to_be_taken() {
+    let platform = figlet();
+    let config = faas_provider(&platform, "", "").replace("builtin:faas-provider", "{folder}/plugin.wasm");
+    let config = format!("[reload]\nwatch = false\n{config}");
+    let gateway = GatewayBuilder::new(&config).file("plugin.wasm", plugin()).start();
+    let before = show(&gateway)["digest"].clone();
+    std::fs::write(gateway.folder().join("plugin.wasm"), variant(1)).unwrap();
+    let reply = gateway.admin_send("PUT", "/providers/platform?dry-run=true", &[], b"");
+    assert_eq!(reply.json()["outcome"], "ready", "{}", reply.text());
+    assert_eq!(show(&gateway)["digest"], before);
+    gateway.signal(rustix::process::Signal::HUP);
+    wait_until("the file is loaded", || show(&gateway)["digest"] != before);
+    is_served(&gateway);
 }
 
 /// Two providers before two platforms; `limits` are of the first.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::super::lease::Turn;
+use super::super::loaded::{Candidate, Loaded};
 use super::Published;
 use crate::name::Generation;
 use crate::query::{ErrorKind, QueryError};
@@ -121,7 +122,8 @@ pub(super) fn cut() -> QueryError {
     QueryError::platform(ErrorKind::Unavailable, message)
 }
 
-/// A generation that was replaced and whose calls may still run.
+/// A generation that was replaced and whose calls may still run. Clones are the same one.
+#[derive(Clone)]
 pub struct Retiring(pub(super) Arc<Published>);
 
 /// How a generation ended.
@@ -140,6 +142,16 @@ impl Retiring {
         self.0.number
     }
 
+    /// Whether a candidate would speak to the platform of this one.
+    #[must_use]
+    pub fn is_on_platform_of(&self, candidate: &Candidate) -> bool {
+        candidate.plugin.platform.is_same_as(&self.0.plugin.platform)
+    }
+
+    pub(in crate::plugin) fn plugin(&self) -> &Loaded {
+        &self.0.plugin
+    }
+
     /// How many calls run on it now.
     #[must_use]
     pub fn calls(&self) -> usize {
@@ -153,7 +165,8 @@ impl Retiring {
     }
 
     /// Waits until its last call ended, cuts its questions when their time is over, and lets writes end.
-    /// Nothing is asked of the platform by this generation afterwards.
+    /// Nothing is asked of the platform by this generation afterwards, but for
+    /// [`scale_to_zero`](Self::scale_to_zero).
     ///
     /// # Cancel safety
     /// Dropping the future leaves the calls as they are; it can be waited for again.
