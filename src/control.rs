@@ -49,7 +49,7 @@ use slot::Slot;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("refused at step {at}: {reason}")]
 pub struct Refused {
-    /// The step.
+    /// The step that was not passed, by the word that [`Step`] has for it.
     pub at: &'static str,
     /// Why, and what to do.
     pub reason: String,

@@ -89,7 +89,7 @@ Examples:
   wicketgate provider swap edge new.wasm
   wicketgate provider rollback edge
   wicketgate provider history edge --json
-  wicketgate provider accept edge --config edge.toml    after a refusal at the step lock
+  wicketgate provider accept edge --config edge.toml    after a refusal at the step locked
   wicketgate provider tighten edge --config edge.toml   the smallest rules for what it uses
 
 Exit status:

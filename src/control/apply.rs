@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::change::{Asker, Change, Kind, Outcome, Record};
+use super::change::{Asker, Change, Kind, Outcome, Record, Step};
 use super::pipeline::Load;
 use super::slot::{Slot, entry_of};
 use super::together::{AT_ONCE, Work};
@@ -60,7 +60,9 @@ impl Control {
                     None
                 }
                 Ok(Err(refusal)) => Some(refusal),
-                Err(panicked) => Some(StartRefusal::Plugin(Refused { at: "load", reason: panicked.to_string() })),
+                Err(panicked) => {
+                    Some(StartRefusal::Plugin(Refused { at: Step::Published.as_str(), reason: panicked.to_string() }))
+                }
             };
             if let Some(refusal) = refusal {
                 is_mistake |= matches!(refusal, StartRefusal::Grant(_));

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::metrics::Metrics;
 use crate::name::{Digest, Generation, ProviderName};
 use crate::plugin::LoadStep;
+use crate::plugin::shadow::ShadowReport;
 
 /// Changes of one provider that are remembered; the oldest go first.
 pub const HISTORY: usize = 32;
@@ -77,10 +78,12 @@ impl Kind {
     }
 }
 
-/// A step that a change reached.
+/// A step that a change reached. Refusals name the one that was not passed by the same words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "step")]
 pub enum Step {
+    /// The files of the grants' credentials could be read.
+    Granted,
     /// The bytes are there, bounded.
     Fetched,
     /// They are the ones that the operator wants.
@@ -89,6 +92,8 @@ pub enum Step {
     Compiled,
     /// Every import is one that this gateway has.
     Linked,
+    /// It wants no more than the lock holds.
+    Locked,
     /// Every export is what the contract says.
     Typed,
     /// Imports and manifest were compared with what the operator granted.
@@ -97,6 +102,8 @@ pub enum Step {
     Probed,
     /// The candidate answers what the active generation answers.
     Shadowed,
+    /// Functions have the instances on the other platform that they need there.
+    WarmedUp,
     /// It serves a share of the functions.
     Canary,
     /// It serves all.
@@ -121,14 +128,17 @@ impl Step {
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
+            Self::Granted => "granted",
             Self::Fetched => "fetched",
             Self::Verified => "verified",
             Self::Compiled => "compiled",
             Self::Linked => "linked",
+            Self::Locked => "locked",
             Self::Typed => "typed",
             Self::Compared => "compared",
             Self::Probed => "probed",
             Self::Shadowed => "shadowed",
+            Self::WarmedUp => "warmed-up",
             Self::Canary => "canary",
             Self::Published => "published",
             Self::Draining => "draining",
@@ -146,6 +156,7 @@ impl From<LoadStep> for Step {
             LoadStep::Verified => Self::Verified,
             LoadStep::Compiled => Self::Compiled,
             LoadStep::Linked => Self::Linked,
+            LoadStep::Locked => Self::Locked,
             LoadStep::Typed => Self::Typed,
             LoadStep::Compared => Self::Compared,
         }
@@ -243,6 +254,9 @@ pub struct Change {
     /// What was found on the way that refuses nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
+    /// What trying the candidate showed, where there was a generation to compare it with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowReport>,
     /// How it ended; none while it is under way.
     #[serde(flatten)]
     pub outcome: Option<Outcome>,
@@ -292,6 +306,7 @@ impl Record {
             took_ms: None,
             steps: Vec::new(),
             findings: Vec::new(),
+            shadow: None,
             outcome: None,
         };
         Self { change: Mutex::new(change), began: Instant::now(), metrics: Arc::clone(metrics) }
@@ -328,7 +343,7 @@ impl Record {
         let after_ms = self.elapsed_ms();
         let mut change = self.lock();
         let (provider, number) = (&change.provider, change.number);
-        self.metrics.step(provider, step.as_str());
+        self.metrics.step(provider, &step);
         // The steps of a start are every time the same, and the line of its end has what matters.
         if change.by == Asker::Start {
             tracing::debug!(%provider, change = number, step = step.as_str(), after_ms, "change");
@@ -343,6 +358,11 @@ impl Record {
         let mut change = self.lock();
         tracing::warn!(provider = %change.provider, change = change.number, finding, "change");
         change.findings.push(finding);
+    }
+
+    /// Notes what trying the candidate showed.
+    pub(super) fn shadow(&self, report: &ShadowReport) {
+        self.lock().shadow = Some(report.clone());
     }
 
     /// Notes the digest of a plugin that was not fetched again.
@@ -446,6 +466,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_refusal_is_counted_with_the_step_that_was_not_passed() {
+        let registry = Registry::default();
+        let metrics = Arc::new(Metrics::new(&registry));
+        let refused = Record { metrics: Arc::clone(&metrics), ..Arc::into_inner(record(1)).unwrap() };
+        refused.reach(Step::Locked);
+        refused.end(Outcome::Refused { at: Step::Typed.as_str(), reason: "another type".into() });
+        let text = String::from_utf8(registry.exposition()).unwrap();
+        for (at, step) in [("", "locked"), ("typed", "refused")] {
+            let line =
+                format!("wicketgate_provider_change_steps_total{{at=\"{at}\",provider=\"edge\",step=\"{step}\"}} 1");
+            assert!(text.lines().any(|have| have == line), "{line}: {text}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_change_shows_its_steps_and_its_end() {
         let mut history = History::default();
         let record = record(1);
@@ -454,11 +489,11 @@ mod tests {
         record.loaded(LoadStep::Fetched(Digest::of(b"x")));
         record.reach(Step::Compiled);
         assert_eq!(history.under_way(), Some("compiled"));
-        let change = record.end(Outcome::Refused { at: "link", reason: "no such import".into() });
+        let change = record.end(Outcome::Refused { at: "linked", reason: "no such import".into() });
         assert_eq!(history.under_way(), None);
         let json = serde_json::to_value(&change).unwrap();
         assert_eq!(json["outcome"], "refused");
-        assert_eq!(json["at"], "link");
+        assert_eq!(json["at"], "linked");
         assert_eq!(json["by"], "admin");
         assert_eq!(json["uid"], 0);
         let steps: Vec<_> = json["steps"].as_array().unwrap().iter().map(|step| step["step"].clone()).collect();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use prometheus::{HistogramVec, IntCounterVec};
 
+use super::change::Step;
 use crate::metrics::{Registry, SECONDS};
 use crate::name::ProviderName;
 
@@ -19,8 +20,8 @@ impl Metrics {
         Self {
             steps: registry.counters(
                 "wicketgate_provider_change_steps_total",
-                "Steps that changes of providers reached.",
-                &["provider", "step"],
+                "Steps that changes of providers reached; `at` is the step that a refused one did not pass.",
+                &["provider", "step", "at"],
             ),
             changes: registry.counters(
                 "wicketgate_provider_changes_total",
@@ -41,8 +42,9 @@ impl Metrics {
         }
     }
 
-    pub(super) fn step(&self, provider: &ProviderName, step: &str) {
-        self.steps.with_label_values(&[provider.as_str(), step]).inc();
+    pub(super) fn step(&self, provider: &ProviderName, step: &Step) {
+        let at = if let Step::Refused { at, .. } = step { *at } else { "" };
+        self.steps.with_label_values(&[provider.as_str(), step.as_str(), at]).inc();
     }
 
     pub(super) fn ended(&self, provider: &ProviderName, outcome: &str, took: Duration) {

@@ -32,7 +32,9 @@ pub(super) struct Load {
     pub(super) bytes: Option<Vec<u8>>,
 }
 
-fn refused(at: &'static str) -> impl FnOnce(String) -> Refused {
+/// What did not pass a step.
+fn refused(step: &Step) -> impl FnOnce(String) -> Refused + use<> {
+    let at = step.as_str();
     move |reason| Refused { at, reason }
 }
 
@@ -47,15 +49,17 @@ impl Control {
         let egress = tokio::task::spawn_blocking(move || Egress::new(&egress, &metrics)).await;
         let egress = match egress {
             Ok(Ok(egress)) => egress,
-            Ok(Err(error)) => return Err(StartRefusal::Grant(refused("grants")(chain(&error)))),
-            Err(panicked) => return Err(StartRefusal::Grant(refused("grants")(panicked.to_string()))),
+            Ok(Err(error)) => return Err(StartRefusal::Grant(refused(&Step::Granted)(chain(&error)))),
+            Err(panicked) => return Err(StartRefusal::Grant(refused(&Step::Granted)(panicked.to_string()))),
         };
+        record.reach(Step::Granted);
         let state = shared.store.provider(&config.name, config.limits.state_quota);
         let processes = self.processes(slot, &config).map_err(StartRefusal::Grant)?;
         let parts = HostParts { egress: Arc::new(egress), state, processes };
         let loaded = shared.plugins.load_from(&config, bytes, parts, &|step| record.loaded(step)).await;
-        let candidate =
-            loaded.map_err(|error| StartRefusal::Plugin(refused(error.refusal.step())(chain(&error.refusal))))?;
+        let candidate = loaded.map_err(|error| {
+            StartRefusal::Plugin(Refused { at: error.refusal.step(), reason: chain(&error.refusal) })
+        })?;
         let report = ShadowReport { is_same_platform: true, ..ShadowReport::default() };
         Ok(Prepared { config, component, candidate, report })
     }
@@ -72,7 +76,7 @@ impl Control {
             // Without a generation there is nothing to lose, and a platform may come later than its gateway.
             Some(Err(error)) if !has_active => record.find(format!("the platform does not answer yet: {error}")),
             Some(Err(error)) => {
-                return Err(refused("probe")(format!("the platform does not answer the candidate: {error}")));
+                return Err(refused(&Step::Probed)(format!("the platform does not answer the candidate: {error}")));
             }
             Some(Ok(())) | None => {}
         }
@@ -80,8 +84,11 @@ impl Control {
         let swap = &prepared.config.swap;
         let called = self.shared.scaler.called_within(&slot.name, swap.swap_lookback);
         let report = shadow::shadow(&slot.provider, &prepared.candidate, swap, &called).await;
+        if has_active {
+            record.shadow(&report);
+        }
         if !report.is_accepted() {
-            return Err(refused("shadow")(report.to_string()));
+            return Err(refused(&Step::Shadowed)(report.to_string()));
         }
         record.reach(Step::Shadowed);
         prepared.report = report;
@@ -97,8 +104,8 @@ impl Control {
         if let Some(processes) = &state.processes {
             return Ok(Some(processes.clone()));
         }
-        let program =
-            std::env::current_exe().map_err(|error| refused("link")(format!("this program has no path: {error}")))?;
+        let program = std::env::current_exe()
+            .map_err(|error| refused(&Step::Linked)(format!("this program has no path: {error}")))?;
         let groups = self.shared.store.host("processes", &config.name, GROUPS_QUOTA);
         let processes = Processes::new(config.name.clone(), config.commands.clone(), groups, program);
         state.processes = Some(processes.clone());
@@ -106,17 +113,18 @@ impl Control {
     }
 
     /// Gets instances for the functions that need one on another platform.
-    pub(super) async fn warm(&self, prepared: &Prepared) -> Result<(), Refused> {
+    pub(super) async fn warm(&self, prepared: &Prepared, record: &Record) -> Result<(), Refused> {
         if prepared.report.to_warm.is_empty() {
             return Ok(());
         }
         let timeout = prepared.config.swap.warm_timeout;
         let cold = shadow::warm_up(&prepared.candidate, &prepared.report.to_warm, timeout).await;
         if cold.is_empty() {
+            record.reach(Step::WarmedUp);
             return Ok(());
         }
         let cold: Vec<String> = cold.iter().map(ToString::to_string).collect();
-        Err(refused("warm-up")(format!(
+        Err(refused(&Step::WarmedUp)(format!(
             "these functions got no instance on the other platform within swap.warm-timeout: {}",
             cold.join("; ")
         )))

@@ -59,7 +59,7 @@ impl Control {
     async fn warm_up(&self, work: Work) -> Work {
         let Work { slot, record, prepared } = work;
         let prepared = match prepared {
-            Ok(prepared) => self.warm(&prepared).await.map(|()| prepared),
+            Ok(prepared) => self.warm(&prepared, &record).await.map(|()| prepared),
             Err(refused) => Err(refused),
         };
         Work { slot, record, prepared }
@@ -140,7 +140,7 @@ impl Control {
             } else if candidate.is_none() {
                 Outcome::RolledBack { reason: Some(same.clone()) }
             } else {
-                Refused { at: "publish", reason: same.clone() }.into()
+                Refused { at: Step::Published.as_str(), reason: same.clone() }.into()
             };
             if candidate.is_none() {
                 slot.provider.drop_canary(&same);
@@ -162,7 +162,8 @@ fn none_refused(works: Vec<Work>) -> Result<Vec<Work>, Vec<Change>> {
     }
     let reason = format!("the same change was refused for {}", refused.join(", "));
     let end = |work: Work| {
-        let refused = work.prepared.err().unwrap_or_else(|| Refused { at: "publish", reason: reason.clone() });
+        let refused =
+            work.prepared.err().unwrap_or_else(|| Refused { at: Step::Published.as_str(), reason: reason.clone() });
         work.record.end(refused.into())
     };
     Err(works.into_iter().map(end).collect())

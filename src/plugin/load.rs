@@ -1,10 +1,10 @@
 //! Loading: from bytes to a plugin that may be published.
 //!
-//! The steps, each logged: *fetch* (bounded), *digest* (and the operator's pin), *compile* (or the
-//! machine code of an earlier start), *link* (every import must be one that this gateway has),
-//! *type* (one instance is made and every exported interface loaded), *compare* (imports and
-//! manifest with what the operator granted). A refusal names its step and what to do, and changes
-//! nothing that runs.
+//! The steps, each logged: *fetched* (bounded), *verified* (the operator's pin, the signature), *compiled* (or
+//! the machine code of an earlier start), *linked* (every import must be one that this gateway has), *locked*
+//! (nothing more than `wicketgate.lock` holds), *typed* (one instance is made and every exported interface
+//! loaded), *compared* (imports and manifest with what the operator granted). A refusal names the step that
+//! was not passed and what to do, and changes nothing that runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -53,6 +53,8 @@ pub enum LoadStep {
     Compiled,
     /// Every import is one that this gateway has.
     Linked,
+    /// It wants no more than the lock holds. Where there is a lock.
+    Locked,
     /// Every export is what the contract says.
     Typed,
     /// Imports and manifest were compared with what the operator granted.
@@ -219,7 +221,11 @@ impl Plugins {
         let facts =
             Facts { digest, manifest: &manifest, signer: signer.as_ref(), component: &component, engine, is_bundled };
         let locked = match &self.lock {
-            Some(keeper) => Some(Locked::check(keeper, config, facts).await?),
+            Some(keeper) => {
+                let locked = Locked::check(keeper, config, facts).await?;
+                passed(LoadStep::Locked);
+                Some(locked)
+            }
             None => None,
         };
 

@@ -128,22 +128,21 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The step of the pipeline, in a word.
+    /// The step that was not passed, by the word that a [`LoadStep`](super::LoadStep) has for it.
     #[must_use]
     pub fn step(&self) -> &'static str {
         match self {
-            Self::UnknownBuiltin { .. } | Self::Read { .. } | Self::TooLarge { .. } => "fetch",
-            Self::Digest { .. } => "digest",
-            Self::Signature(_) => "verified",
+            Self::UnknownBuiltin { .. } | Self::Read { .. } | Self::TooLarge { .. } => "fetched",
+            Self::Digest { .. } | Self::Signature(_) => "verified",
             Self::NotWasm
             | Self::CoreModule
             | Self::Damaged { .. }
             | Self::Manifest(_)
             | Self::Compile { .. }
-            | Self::CompilerPanicked => "compile",
-            Self::Import { .. } | Self::Link { .. } | Self::NoServiceQuery { .. } => "link",
-            Self::Lock(_) => "lock",
-            Self::Type(_) | Self::Memory { .. } | Self::Start(_) => "type",
+            | Self::CompilerPanicked => "compiled",
+            Self::Import { .. } | Self::Link { .. } | Self::NoServiceQuery { .. } => "linked",
+            Self::Lock(_) => "locked",
+            Self::Type(_) | Self::Memory { .. } | Self::Start(_) => "typed",
         }
     }
 

@@ -49,13 +49,13 @@ fn a_compiler_that_needs_too_much_is_ended_and_the_setting_is_named() {
     ] {
         let (status, said) = builder(engine, &component).run("serve");
         assert!(!status.success(), "{engine}");
-        assert!(said.contains("step compile") && said.contains(says), "{engine}:\n{said}");
+        assert!(said.contains("step compiled") && said.contains(says), "{engine}:\n{said}");
     }
     // With its limits raised the same component is compiled, and refused for what it lacks.
     let (_, said) =
         builder("compile-cpu-time = \"10m\"\ncompile-timeout = \"10m\"\ncompile-memory = \"16GiB\"", &component)
             .run("serve");
-    assert!(said.contains("step link") && said.contains("service-query"), "{said}");
+    assert!(said.contains("step linked") && said.contains("service-query"), "{said}");
 }
 
 #[test]

@@ -73,7 +73,18 @@ fn a_component_is_uploaded_or_named_and_takes_over_after_every_step() {
 
     let change = put(&gateway, "/providers/platform", &variant(1)).json();
     assert_eq!(change["outcome"], "published", "{change}");
-    let all = ["fetched", "verified", "compiled", "linked", "typed", "compared", "probed", "shadowed", "published"];
+    let all = [
+        "granted",
+        "fetched",
+        "verified",
+        "compiled",
+        "linked",
+        "typed",
+        "compared",
+        "probed",
+        "shadowed",
+        "published",
+    ];
     assert_eq!(steps(&change)[..all.len()], all, "{change}");
     let now = show(&gateway);
     assert_eq!((&now["component"], &now["previous"]), (&json!("uploaded"), &first["generation"]));
@@ -119,13 +130,13 @@ fn a_refused_candidate_says_where_and_why_and_changes_nothing() {
     let before = show(&gateway);
     let cut = plugin().len() / 2;
     let candidates: [(Vec<u8>, &str, &str); 6] = [
-        (b"#!/bin/sh".to_vec(), "compile", "WebAssembly"),
-        (plugin()[..cut].to_vec(), "compile", ""),
-        (fixtures::component("no-service-query"), "link", "service-query"),
-        (fixtures::component("wrong-type"), "type", "contract"),
-        (fixtures::component("trap-in-start"), "type", ""),
+        (b"#!/bin/sh".to_vec(), "compiled", "WebAssembly"),
+        (plugin()[..cut].to_vec(), "compiled", ""),
+        (fixtures::component("no-service-query"), "linked", "service-query"),
+        (fixtures::component("wrong-type"), "typed", "contract"),
+        (fixtures::component("trap-in-start"), "typed", ""),
         // It says that figlet does not exist, which the active generation knows better.
-        (fixtures::component("not-found"), "shadow", "figlet"),
+        (fixtures::component("not-found"), "shadowed", "figlet"),
     ];
     for (bytes, at, reason) in candidates {
         let reply = put(&gateway, "/providers/platform", &bytes);
@@ -138,6 +149,16 @@ fn a_refused_candidate_says_where_and_why_and_changes_nothing() {
         assert_eq!((&now["generation"], &now["digest"]), (&before["generation"], &before["digest"]));
         is_served(&gateway);
     }
+    // Where each was refused is counted, and what trying the last one showed is in its record.
+    let refused = |at: &str| {
+        gateway.metric(&format!(
+            "wicketgate_provider_change_steps_total{{at=\"{at}\",provider=\"platform\",step=\"refused\"}}"
+        ))
+    };
+    let counts = ["compiled", "linked", "typed", "shadowed", ""].map(|at| refused(at).to_string());
+    assert_eq!(counts, ["2", "1", "2", "1", "0"]);
+    let shadow = &show(&gateway)["history"][0]["shadow"];
+    assert_eq!((&shadow["asked"], &shadow["differences"][0]["function"]), (&json!(1), &json!("figlet.openfaas-fn")));
     assert_eq!(put(&gateway, "/providers/platform", &vec![0; 2 << 20]).code(413), "body_too_large");
     assert_eq!(show(&gateway)["history"].as_array().unwrap().len(), 7);
 }
@@ -304,7 +325,7 @@ fn another_platform_must_have_what_was_called_and_is_warmed_up_first() {
     gateway.signal(rustix::process::Signal::HUP);
     let refusal = gateway.output().wait_for("the configuration was not taken").unwrap();
     let history = show(&gateway)["history"][0].clone();
-    assert_eq!(history["at"], "shadow", "{refusal}: {history}");
+    assert_eq!(history["at"], "shadowed", "{refusal}: {history}");
     assert!(history["reason"].as_str().unwrap().contains("figlet.openfaas-fn"), "{history}");
 
     // There, but without an instance: it gets one before the swap.
@@ -346,7 +367,7 @@ fn the_command_line_shows_and_changes_what_runs() {
     let (code, said) = run(&["list"]);
     assert!(code == 0 && said.starts_with("NAME") && said.contains("builtin:faas-provider"), "{said}");
     let (code, said) = run(&["swap", "platform", bad.to_str().unwrap()]);
-    assert!(code == 1 && said.contains("refused at step compile"), "{code}: {said}");
+    assert!(code == 1 && said.contains("refused at step compiled"), "{code}: {said}");
     let (code, said) = run(&["swap", "platform", good.to_str().unwrap(), "--dry-run"]);
     assert!(code == 0 && said.contains("was not published"), "{code}: {said}");
     let (code, said) = run(&["swap", "platform", good.to_str().unwrap()]);
@@ -356,7 +377,7 @@ fn the_command_line_shows_and_changes_what_runs() {
     let (code, said) = run(&["rollback", "platform"]);
     assert!(code == 0 && said.contains("rolled back"), "{code}: {said}");
     let (code, said) = run(&["history", "platform"]);
-    assert!(code == 0 && said.contains("refused at step compile") && said.contains("roll-back"), "{said}");
+    assert!(code == 0 && said.contains("refused at step compiled") && said.contains("roll-back"), "{said}");
     let (code, said) = run(&["show", "platform", "--json"]);
     assert_eq!((code, serde_json::from_str::<Value>(&said).unwrap()["name"].as_str()), (0, Some("platform")));
     let (code, said) = run(&["show", "nobody"]);

@@ -174,7 +174,7 @@ fn a_plugin_that_wants_more_than_the_lock_is_refused_until_it_is_accepted() {
     let (status, _, err) = said(&wicketgate(&["serve", "--config", &config]));
     assert_eq!(status, Some(1), "{err}");
     for expected in
-        ["refused at step lock", "limits.memory is 128MiB, and was 64MiB", "new grant, more", "provider accept good"]
+        ["refused at step locked", "limits.memory is 128MiB, and was 64MiB", "new grant, more", "provider accept good"]
     {
         assert!(err.contains(expected), "{expected:?} is not in {err}");
     }

@@ -174,6 +174,9 @@ fn changes(body: &Value, now: SystemTime, most: usize) -> String {
             let _ =
                 writeln!(text, "\nchange {number}, {}{at}: {}", cell(&change["outcome"]), cell(&Value::from(reason)));
         }
+        if let Some(shadow) = shadow(&change["shadow"]) {
+            let _ = writeln!(text, "\nchange {number}, shadow: {shadow}");
+        }
         for finding in change["findings"].as_array().into_iter().flatten() {
             let _ = writeln!(text, "\nchange {number}: {}", cell(finding));
         }
@@ -206,10 +209,34 @@ pub(super) fn change(body: &Value) -> String {
     if !steps.is_empty() {
         let _ = writeln!(text, "steps: {}", steps.join(", "));
     }
+    if let Some(shadow) = shadow(&body["shadow"]) {
+        let _ = writeln!(text, "shadow: {shadow}");
+    }
     for finding in body["findings"].as_array().into_iter().flatten() {
         let _ = writeln!(text, "note: {}", cell(finding));
     }
     text
+}
+
+/// What trying a candidate showed, in a line; differences are in the reason of a refusal.
+fn shadow(report: &Value) -> Option<String> {
+    let asked = report["asked"].as_u64()?;
+    let of = if report["is_same_platform"] == true { "the same platform" } else { "another platform" };
+    let mut text = format!("asked about {asked} functions of {of}");
+    for (field, word) in [
+        ("differences", "differences"),
+        ("missing", "functions missing"),
+        ("to_warm", "functions without an instance there"),
+    ] {
+        let count = report[field].as_array().map_or(0, Vec::len);
+        if count > 0 {
+            let _ = write!(text, ", {count} {word}");
+        }
+    }
+    if let Some(unknown) = report["not_compared"].as_u64().filter(|unknown| *unknown > 0) {
+        let _ = write!(text, ", {unknown} not compared");
+    }
+    Some(text)
 }
 
 /// A moment, as the time since.
@@ -251,11 +278,16 @@ mod tests {
         let now = UNIX_EPOCH + Duration::from_secs(10_000);
         let body = json!({ "history": [{
             "number": 3, "kind": "swap", "by": "admin", "uid": 0, "digest": null, "generation": null,
-            "began_ms": 9_880_000, "took_ms": 12, "outcome": "refused", "at": "link", "reason": "no such import",
+            "began_ms": 9_880_000, "took_ms": 12, "outcome": "refused", "at": "linked", "reason": "no such import",
+            "shadow": { "is_same_platform": false, "asked": 3, "not_compared": 1, "differences": [],
+                        "missing": ["a.b"], "to_warm": [] },
         }] });
         let text = history(&body, now);
         assert!(text.contains("3       2 min ago  swap  admin (uid 0)"), "{text}");
-        assert!(text.contains("change 3, refused at step link: no such import"), "{text}");
+        assert!(text.contains("change 3, refused at step linked: no such import"), "{text}");
+        let shadow =
+            "change 3, shadow: asked about 3 functions of another platform, 1 functions missing, 1 not compared";
+        assert!(text.contains(shadow), "{text}");
     }
 
     #[test]

@@ -258,14 +258,14 @@ async fn generations_follow_each_other_and_back() {
 async fn refusals_say_what_is_wrong() {
     let bench = Bench::new();
     for (fixture, step, says) in [
-        ("no-service-query", "link", "acme:other/health@1.0.0"),
-        ("missing-function", "type", "contract"),
-        ("wrong-type", "type", "contract"),
-        ("unknown-import", "link", "acme:host/secrets@1.0.0"),
-        ("wants-processes", "link", "[provider.edge.command.NAME]"),
-        ("wants-memory", "type", "limits.memory"),
-        ("trap-in-start", "type", "unreachable"),
-        ("loop-in-start", "type", "limits.cpu-time"),
+        ("no-service-query", "linked", "acme:other/health@1.0.0"),
+        ("missing-function", "typed", "contract"),
+        ("wrong-type", "typed", "contract"),
+        ("unknown-import", "linked", "acme:host/secrets@1.0.0"),
+        ("wants-processes", "linked", "[provider.edge.command.NAME]"),
+        ("wants-memory", "typed", "limits.memory"),
+        ("trap-in-start", "typed", "unreachable"),
+        ("loop-in-start", "typed", "limits.cpu-time"),
     ] {
         let refusal = bench.refusal(fixture).await;
         assert_eq!(refusal.step(), step, "{fixture}: {refusal}");

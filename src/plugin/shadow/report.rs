@@ -80,7 +80,9 @@ pub struct ShadowReport {
     pub to_warm: Vec<FunctionRef>,
     /// Differences and missing functions beyond those that are named.
     pub unnamed: usize,
-    /// The time that was over before every function was asked about, if it was.
+    /// The time that was over before every function was asked about, if it was. In milliseconds, where it is
+    /// written.
+    #[serde(rename = "out_of_time_ms", serialize_with = "as_millis", skip_serializing_if = "Option::is_none")]
     pub out_of_time: Option<Duration>,
 }
 
@@ -145,6 +147,11 @@ pub(super) fn shown(text: &str) -> String {
 
 fn as_text<S: serde::Serializer>(function: &FunctionRef, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(function)
+}
+
+fn as_millis<S: serde::Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    let millis = span.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+    millis.serialize(serializer)
 }
 
 fn as_texts<S: serde::Serializer>(functions: &[FunctionRef], serializer: S) -> Result<S::Ok, S::Error> {
