@@ -212,6 +212,12 @@ pub trait Provider: ServiceQuery {
     /// The generation that answers now. Grows with every publish.
     fn generation(&self) -> Generation;
 
+    /// Nothing accepted a connection at an endpoint of a function, so whoever named it was wrong. For what
+    /// compares two generations.
+    fn unreachable(&self, function: &FunctionRef) {
+        let _ = function;
+    }
+
     /// Waits for changes for up to `timeout`; without a cursor, a page of a full snapshot.
     fn changes<'a>(
         &'a self,

@@ -237,8 +237,9 @@ impl Scaler {
 
     /// Nothing accepted a connection at `endpoint`: it is not used again until the provider was asked.
     pub fn refused(&self, function: &FunctionRef, endpoint: &EndpointRef) {
-        let dropped = self.shared.table.with(function, |tracked| tracked.refused(endpoint));
-        if dropped == Some(true) {
+        let dropped = self.shared.table.with(function, |tracked| tracked.refused(endpoint).then(|| tracked.home()));
+        if let Some(home) = dropped.flatten() {
+            home.entry.provider.unreachable(function);
             tracing::info!(%function, ?endpoint, "endpoint refused a connection");
         }
     }

@@ -40,12 +40,12 @@ impl Control {
         let (control, slot) = (self.clone(), self.slot(provider)?);
         self.run(async move {
             let _turn = slot.turn().await?;
-            Ok(control.swap_now(slot, component, by, dry_run).await)
+            Ok(control.swap_now(&slot, component, by, dry_run).await)
         })
         .await
     }
 
-    async fn swap_now(&self, slot: Arc<Slot>, component: Component, by: Asker, dry_run: bool) -> Change {
+    async fn swap_now(&self, slot: &Arc<Slot>, component: Component, by: Asker, dry_run: bool) -> Change {
         let (mut config, configured) = {
             let state = slot.state();
             let active = state.active.as_ref().map_or(&state.configured, |active| &active.config);
@@ -65,8 +65,8 @@ impl Control {
         let is_configured = bytes.is_none() && config.component == configured;
         let shown = if bytes.is_some() { "uploaded".to_owned() } else { config.component.to_string() };
         let kind = if dry_run { Kind::DryRun } else { Kind::Swap };
-        let record = self.begin(&slot, kind, by, &config, shown);
-        let prepared = self.prepare(&slot, Load { config, bytes }, &record).await;
+        let record = self.begin(slot, kind, by, &config, shown);
+        let prepared = self.prepare(slot, Load { config, bytes }, &record).await;
         if dry_run {
             return record.end(prepared.err().map_or(Outcome::Ready, Outcome::from));
         }
@@ -74,13 +74,13 @@ impl Control {
             // Whatever becomes of it: the same bytes are not tried again by themselves.
             slot.state().seen = record.now().digest;
         }
-        let work = Work { slot: Arc::clone(&slot), record: Arc::clone(&record), prepared };
+        let work = Work { slot: Arc::clone(slot), record: Arc::clone(&record), prepared };
         match self.take_over(vec![work]).await {
             Ok(taken) => {
                 self.list_entries();
                 for taken in taken {
-                    self.tell_scaler(&slot, &taken);
-                    self.drain(&slot, &record, taken.order);
+                    self.tell_scaler(slot, &taken);
+                    self.drain(slot, &record, taken.order);
                 }
                 record.end(Outcome::Published)
             }

@@ -144,8 +144,9 @@ impl Control {
 
     /// Makes a candidate the active generation.
     pub(super) fn publish(&self, slot: &Slot, candidate: Candidate, record: &Record) {
-        // With the groups that they had before.
-        if let Some(processes) = slot.state().processes.clone() {
+        let processes = slot.state().processes.clone();
+        if let Some(processes) = processes {
+            // With the groups that they had before.
             processes.begin();
         }
         record.generation(slot.provider.publish(candidate));

@@ -36,9 +36,16 @@ impl Control {
         if is_same_platform || swap.retire == Retire::Leave {
             return None;
         }
-        let mut known = self.shared.scaler.called_within(&slot.name, swap.swap_lookback);
-        known.extend(slot.provider.existing(swap.swap_lookback));
-        Some(Order { known, timeout: swap.retire_timeout })
+        Some(Order { known: self.known(slot, swap.swap_lookback), timeout: swap.retire_timeout })
+    }
+
+    /// The functions of a provider that were called, or that its plugin was asked about, within `span`.
+    pub(super) fn known(&self, slot: &Slot, span: Duration) -> Vec<FunctionRef> {
+        let mut known = self.shared.scaler.called_within(&slot.name, span);
+        known.extend(slot.provider.existing(span));
+        known.sort();
+        known.dedup();
+        known
     }
 
     /// Waits in the background until the generations that were replaced ended, and carries out the order.

@@ -99,12 +99,17 @@ impl Control {
         let canaries = || ready.iter().enumerate().filter(|(_, ready)| ready.candidate.is_none());
         let judge = |(index, ready): (usize, &Ready)| {
             let provider = Arc::clone(&ready.slot.provider);
-            async move { (index, provider.judge_canary().await) }
+            let known = self.known(&ready.slot, ready.version.config.swap.swap_lookback);
+            async move { (index, provider.judge_canary(&known).await) }
         };
         let mut verdicts: FuturesUnordered<_> = canaries().map(judge).collect();
         while let Some((index, verdict)) = verdicts.next().await {
             match verdict {
-                Some(CanaryVerdict::Passed(_)) => {}
+                Some(CanaryVerdict::Passed { finding, .. }) => {
+                    if let (Some(finding), Some(ready)) = (finding, ready.get(index)) {
+                        ready.record.find(finding);
+                    }
+                }
                 Some(CanaryVerdict::RolledBack { reason, .. }) => {
                     return Err(TakenBack { index, reason: Some(reason) });
                 }

@@ -1,5 +1,6 @@
 //! Providers that are swapped, rolled back, removed and configured anew while requests run.
 
+mod canary;
 mod live;
 mod retire;
 mod together;

@@ -131,6 +131,12 @@ impl Provider for PluginProvider {
         self.active.load().as_ref().is_some_and(|active| active.plugin.exports.has(interface))
     }
 
+    fn unreachable(&self, function: &FunctionRef) {
+        if let Some(canary) = self.canary.load().as_ref() {
+            canary.unreachable(function);
+        }
+    }
+
     fn generation(&self) -> Generation {
         self.active.load().as_ref().map_or(Generation::default(), |active| active.number)
     }

@@ -3,25 +3,39 @@
 //! Which functions is decided by a hash of their names, so that one stays where it is. Calls of both
 //! generations are tallied meanwhile; a canary that fails more often, is slower or is quarantined is
 //! taken back by itself, and one that was not until its time is over may take the other functions too.
+//!
+//! Functions that are watched, or not called, ask nothing of a plugin. So that a canary is judged all the
+//! same, both generations are asked about functions that are known, as often as a judgement needs.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::super::loaded::Candidate;
 use super::{PluginProvider, Published};
 use crate::name::{FunctionRef, Generation};
 use crate::provider::CanaryConfig;
-use crate::query::{Cause, ErrorKind, QueryError};
+use crate::query::{Cause, ErrorKind, QueryError, ServiceQuery as _};
+
+/// Of each generation, so many questions are under way at once while a canary is judged.
+const QUESTIONS_AT_ONCE: usize = 4;
+/// The shortest pause between two of them.
+const QUESTION_PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// What became of a canary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CanaryVerdict {
     /// Its time is over and it was not worse: it may be [promoted](PluginProvider::promote_canary).
-    Passed(Generation),
+    Passed {
+        /// Its number.
+        generation: Generation,
+        /// What keeps this from meaning much: too few calls.
+        finding: Option<String>,
+    },
     /// It was worse, and the old generation serves all functions again.
     RolledBack {
         /// Its number; no other generation will have it.
@@ -167,6 +181,27 @@ impl Canary {
         }
     }
 
+    /// Counts that nothing answered at an endpoint of a function, for the generation that serves it.
+    pub(super) fn unreachable(&self, function: &FunctionRef) {
+        if self.serves(function) {
+            self.new.add(true, Duration::ZERO);
+            self.bell.notify_one();
+        } else {
+            self.old.add(true, Duration::ZERO);
+        }
+    }
+
+    /// What keeps the judgement from meaning much.
+    fn finding(&self) -> Option<String> {
+        let (calls, wanted) = (self.new.read().calls, self.config.calls);
+        (calls < u64::from(wanted)).then(|| {
+            format!(
+                "generation {} had {calls} calls as a canary, and a judgement needs {wanted} (`canary.calls`): it took over without one",
+                self.published.number
+            )
+        })
+    }
+
     fn is_worse(&self) -> Option<String> {
         if self.published.plugin.quarantine.is_active() {
             return Some("it kept failing and was stopped".into());
@@ -204,26 +239,64 @@ impl PluginProvider {
     }
 
     /// Waits until the canary is worse than the old generation, and takes it back; or until its time is
-    /// over. `None` if there is no canary.
+    /// over. `None` if there is no canary. Meanwhile both generations are asked how many instances the functions
+    /// have that are `known`.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the canary as it is; it can be judged again.
-    pub async fn judge_canary(&self) -> Option<CanaryVerdict> {
+    pub async fn judge_canary(&self, known: &[FunctionRef]) -> Option<CanaryVerdict> {
         let canary = self.canary.load_full()?;
+        tokio::select! {
+            verdict = self.verdict(&canary) => Some(verdict),
+            () = self.question(&canary, known) => None,
+        }
+    }
+
+    /// Asks for ever, twice as often as a judgement needs.
+    async fn question(&self, canary: &Canary, known: &[FunctionRef]) {
+        let (new, old): (Vec<&FunctionRef>, Vec<&FunctionRef>) =
+            known.iter().partition(|function| canary.serves(function));
+        let pause = (canary.config.time / canary.config.calls / 2).max(QUESTION_PAUSE_MIN);
+        let mut interval = tokio::time::interval(pause);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ticks = stream::unfold((interval, 0_usize), |(mut interval, number)| async move {
+            interval.tick().await;
+            Some((number, (interval, number.wrapping_add(1))))
+        });
+        let ask = |functions: &[&FunctionRef], number: usize| {
+            let function = number.checked_rem(functions.len()).and_then(|place| functions.get(place).copied().cloned());
+            async move {
+                if let Some(function) = function {
+                    // Its tally has the answer.
+                    let _counted = self.get_replicas(&function).await;
+                }
+            }
+        };
+        ticks
+            .for_each_concurrent(QUESTIONS_AT_ONCE, |number| {
+                let (new, old) = (ask(&new, number), ask(&old, number));
+                async move {
+                    tokio::join!(new, old);
+                }
+            })
+            .await;
+    }
+
+    async fn verdict(&self, canary: &Arc<Canary>) -> CanaryVerdict {
         let generation = canary.published.number;
         loop {
             let is_over = tokio::time::timeout_at(canary.ends, canary.bell.notified()).await.is_err();
             let _writer = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_current = self.canary.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, &canary));
+            let is_current = self.canary.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, canary));
             if !is_current {
-                return Some(CanaryVerdict::Superseded(generation));
+                return CanaryVerdict::Superseded(generation);
             }
             if let Some(reason) = canary.is_worse() {
                 self.end_canary(Some(&reason));
-                return Some(CanaryVerdict::RolledBack { generation, reason });
+                return CanaryVerdict::RolledBack { generation, reason };
             }
             if is_over {
-                return Some(CanaryVerdict::Passed(generation));
+                return CanaryVerdict::Passed { generation, finding: canary.finding() };
             }
         }
     }
@@ -288,7 +361,7 @@ impl PluginProvider {
 mod tests {
     use super::super::tests::{Bench, figlet, limits};
     use super::*;
-    use crate::query::{Provider as _, ServiceQuery as _};
+    use crate::query::Provider as _;
     use crate::trust::lock::{Keeper, Mode};
 
     fn function(number: u32) -> FunctionRef {
@@ -324,7 +397,7 @@ mod tests {
     async fn with_canary(bench: &Bench, fixture: &str) -> PluginProvider {
         let provider = bench.provider("good", limits()).await;
         let next = bench.load(&bench.config(fixture, limits())).await.unwrap();
-        assert_eq!(provider.publish_canary(next, config()), Generation(2));
+        assert_eq!(provider.publish_canary(next, config()).0, provider.generation().0 + 1);
         provider
     }
 
@@ -338,7 +411,8 @@ mod tests {
             assert_eq!(generation, expected, "f{number}");
         }
         assert_eq!(provider.canary(), Some((Generation(2), 30)));
-        assert_eq!(provider.judge_canary().await, Some(CanaryVerdict::Passed(Generation(2))));
+        let passed = CanaryVerdict::Passed { generation: Generation(2), finding: None };
+        assert_eq!(provider.judge_canary(&[]).await, Some(passed));
         assert!(provider.accept_canary());
         // Whoever asks for a roll back now comes too late for the canary, and changes nothing.
         assert_eq!(provider.take_back_canary("it was asked for"), None);
@@ -355,7 +429,7 @@ mod tests {
         for fixture in ["trap", "long-key"] {
             let bench = Bench::new();
             let provider = with_canary(&bench, fixture).await;
-            let judged = provider.judge_canary();
+            let judged = provider.judge_canary(&[]);
             let load = async {
                 for number in 0..100 {
                     let failed = provider.get_replicas(&function(number)).await.is_err();
@@ -380,9 +454,52 @@ mod tests {
         let bench = Bench::new();
         let provider = with_canary(&bench, "trap").await;
         let next = bench.load(&bench.config("good", limits())).await.unwrap();
-        let (verdict, generation) = tokio::join!(provider.judge_canary(), async { provider.publish(next) });
+        let (verdict, generation) = tokio::join!(provider.judge_canary(&[]), async { provider.publish(next) });
         assert_eq!((verdict, generation), (Some(CanaryVerdict::Superseded(Generation(2))), Generation(3)));
         provider.get_replicas(&function(1)).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_canary_that_nobody_calls_is_asked_about_what_is_known() {
+        let bench = Bench::new();
+        let known: Vec<FunctionRef> = (0..20).map(function).collect();
+        let provider = with_canary(&bench, "long-key").await;
+        let verdict = provider.judge_canary(&known).await;
+        assert!(matches!(verdict, Some(CanaryVerdict::RolledBack { .. })), "{verdict:?}");
+
+        let provider = with_canary(&bench, "good").await;
+        let generation = provider.canary().unwrap().0;
+        let verdict = provider.judge_canary(&known).await;
+        assert_eq!(verdict, Some(CanaryVerdict::Passed { generation, finding: None }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_canary_of_which_nothing_is_known_passes_and_that_is_said() {
+        let bench = Bench::new();
+        let provider = with_canary(&bench, "trap").await;
+        let Some(CanaryVerdict::Passed { finding: Some(finding), .. }) = provider.judge_canary(&[]).await else {
+            panic!("nothing was found against it, and nothing for it");
+        };
+        assert!(finding.contains("had 0 calls") && finding.contains("canary.calls"), "{finding}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn endpoints_where_nothing_answers_count_against_whoever_named_them() {
+        let bench = Bench::new();
+        let provider = with_canary(&bench, "good").await;
+        let ours = |is_canary: bool| (0..).map(function).find(|function| (bucket(function) < 30) == is_canary).unwrap();
+        for _ in 0..5 {
+            provider.unreachable(&ours(false));
+            provider.unreachable(&ours(true));
+        }
+        assert_eq!(provider.canary.load().as_ref().unwrap().is_worse(), None, "too few");
+        for _ in 0..20 {
+            provider.unreachable(&ours(true));
+            provider.get_replicas(&ours(false)).await.unwrap();
+        }
+        let verdict = provider.judge_canary(&[]).await;
+        let Some(CanaryVerdict::RolledBack { reason, .. }) = verdict else { panic!("{verdict:?}") };
+        assert!(reason.contains("25 of its 25 calls failed"), "{reason}");
     }
 
     #[tokio::test]
@@ -431,7 +548,7 @@ mod tests {
         let config = bench.config("good", limits());
         let provider = PluginProvider::new(&config);
         provider.publish_canary(bench.load(&config).await.unwrap(), self::config());
-        assert_eq!(provider.judge_canary().await, None);
+        assert_eq!(provider.judge_canary(&[]).await, None);
         provider.get_replicas(&figlet()).await.unwrap();
     }
 }

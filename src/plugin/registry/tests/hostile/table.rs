@@ -20,7 +20,7 @@ pub(super) struct Row {
 const MADE: [&str; 5] = ["100-megabytes", "a-module", "cut", "bit-flipped", "at-8080"];
 
 /// Fixtures that attack nobody, and parts of others.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 10] = [
     "counts-calls",
     "five",
     "good",
@@ -28,6 +28,7 @@ const HARMLESS: [&str; 9] = [
     "no-service-query",
     "not-found",
     "service-query",
+    "slow",
     "wakes",
     "missing-function",
 ];
