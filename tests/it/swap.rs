@@ -1,6 +1,7 @@
 //! Providers that are swapped, rolled back, removed and configured anew while requests run.
 
 mod canary;
+mod drain;
 mod live;
 mod retire;
 mod together;

@@ -267,3 +267,37 @@ async fn an_instance_that_asked_its_platform_is_used_again() {
     provider.set_replicas(&figlet(), 1).await.unwrap();
     assert!(bench.exposes(r#"wicketgate_plugin_instances{provider="edge"} 1"#), "it was dropped after a body was sent");
 }
+
+#[tokio::test]
+async fn a_watch_of_a_real_guest_ends_when_another_generation_is_published() {
+    let path = guest("fetch");
+    // A platform on which nothing changes: it takes the question and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut grant = Grant::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+    grant.rules = vec!["GET /changes?cursor=*&timeout=*".parse().unwrap()];
+    let bench = Bench::new();
+    let mut config = bench.config("good", Limits { cpu_time: Duration::from_secs(5), ..limits() });
+    config.component = ComponentSource::File(path);
+    config.grants.insert("platform".to_owned(), grant);
+    let load = async || {
+        let egress = Arc::new(Egress::new(&config, &EgressMetrics::new(&Registry::default())).unwrap());
+        let parts = HostParts { egress, ..bench.parts(&config) };
+        bench.plugins.load(&config, parts).await.map_err(|error| error.refusal).unwrap()
+    };
+    let provider = PluginProvider::new(&config);
+    provider.publish(load().await);
+    let next = load().await;
+    let publish = async {
+        let (held, _peer) = listener.accept().await.unwrap();
+        assert_eq!(provider.publish(next), Generation(2));
+        held
+    };
+    let namespaces = ["dev".parse().unwrap()];
+    let watch = provider.changes(&namespaces, Some("1"), Duration::from_secs(30));
+    let both = async { tokio::join!(watch, publish) };
+    let (answer, _held) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("long before its own end");
+    assert_eq!(answer.unwrap_err().cause, Cause::Platform(ErrorKind::CursorExpired));
+    // No call is left over, and the next generation can be watched.
+    let retired = provider.take_retiring().pop().unwrap().ended().await;
+    assert_eq!(retired, Retired { generation: Generation(1), overdue: 0 });
+}
