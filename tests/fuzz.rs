@@ -147,6 +147,11 @@ fn records() {
 }
 
 #[test]
+fn sigstore() {
+    drive("sigstore", |input| bodies::sigstore(&String::from_utf8_lossy(input)));
+}
+
+#[test]
 fn every_target_is_driven() {
     let here = include_str!("fuzz.rs");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");

@@ -16,7 +16,8 @@ use wicketgate::plugin::envelope::Seal;
 use wicketgate::plugin::{Manifest, records};
 use wicketgate::router::{self, Route};
 use wicketgate::trust::lock::{Lock, LockFileError};
-use wicketgate::trust::signature::{MinisignKey, SignaturePolicy, TrustedKey};
+use wicketgate::trust::signature::sigstore::Root;
+use wicketgate::trust::signature::{Days, MinisignKey, SignaturePolicy, TrustedKey};
 
 /// The path of a request, as a client sends it.
 pub fn route(path: &str) {
@@ -104,12 +105,26 @@ pub fn lock(text: &str) {
 pub fn signature(lines: &str) {
     let (key, text) = lines.split_once('\n').unwrap_or((lines, ""));
     let Ok(key) = key.parse::<MinisignKey>() else { return };
-    let key = TrustedKey { name: "k".to_owned(), key, not_before: None, not_after: None };
-    let policy = SignaturePolicy { require: true, keys: vec![key], file: None };
-    let check = |bytes: &[u8]| policy.check(text, bytes, SystemTime::UNIX_EPOCH, Path::new("k.minisig"));
+    let key = TrustedKey { name: "k".to_owned(), key, days: Days::default() };
+    let policy = SignaturePolicy { require: true, keys: vec![key], ..SignaturePolicy::default() };
+    let check = |bytes: &[u8]| policy.check_minisign(text, bytes, SystemTime::UNIX_EPOCH, "k.minisig");
     assert!(check(b"other bytes").is_err(), "one signature fits two files");
     if let Err(error) = check(b"test") {
         assert!(!error.to_string().is_empty());
+    }
+}
+
+/// A trusted root in a line, and below it a bundle. Only the bundle of the seed is one of these bytes.
+pub fn sigstore(lines: &str) {
+    let (root, bundle) = lines.split_once('\n').unwrap_or((lines, ""));
+    let root = match Root::parse(root) {
+        Ok(root) => root,
+        Err(error) => return assert!(!error.is_empty()),
+    };
+    assert!(root.prove(bundle, b"other bytes").is_err(), "one bundle fits two files");
+    match root.prove(bundle, b"test content for cosign\n") {
+        Ok(proven) => assert!(!proven.identity.is_empty() && !proven.times.is_empty()),
+        Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
 

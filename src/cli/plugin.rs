@@ -147,8 +147,11 @@ struct Report<'r> {
 struct Verdict {
     /// `None`: it was compared with no configuration.
     provider: Option<ProviderName>,
-    /// The operator's name for the key that signed it; `None` if it is not signed or no signature is asked for.
+    /// The operator's name for the key or identity that signed it; `None` if it is not signed or no signature is
+    /// asked for.
     signer: Option<String>,
+    /// What the signer says, or whom the certificate names.
+    signed_as: Option<String>,
     is_refused: bool,
     findings: Vec<Finding>,
 }
@@ -200,7 +203,8 @@ impl Inspect {
             let is_refused = findings.iter().any(|finding| finding.weight == Weight::Refused);
             Verdict {
                 provider: provider.map(|provider| provider.name.clone()),
-                signer: signer.map(|signer| signer.key),
+                signer: signer.as_ref().map(|signer| signer.key.clone()),
+                signed_as: signer.map(|signer| signer.comment),
                 is_refused,
                 findings,
             }

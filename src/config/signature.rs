@@ -6,44 +6,88 @@ use toml::de::DeValue;
 
 use super::section::Section;
 use super::value::as_text;
-use crate::trust::signature::{MinisignKey, SignaturePolicy, TrustedKey};
+use crate::host::grant::pattern::Pattern;
+use crate::trust::signature::{Days, MinisignKey, SignaturePolicy, TrustedIdentity, TrustedKey};
 
 /// Reads `[signature]`: what holds for every provider that says nothing else.
 pub(super) fn read(section: &Section<'_>) -> SignaturePolicy {
     let keys: Vec<TrustedKey> = section.named("key").iter().filter_map(|(name, section)| key(name, section)).collect();
-    let require = section.switch("require", false);
-    if require && !section.has("key") {
-        section.problem_at("require", "no key is named, so nothing could be loaded; write [signature.key.NAME]");
+    let mut identities = Vec::new();
+    for (name, section) in section.named("sigstore") {
+        if keys.iter().any(|key| key.name == name) {
+            section.problem(format!("has the name of a key too; take another one than [signature.key.{name}]"));
+        }
+        identities.extend(identity(name, &section));
     }
-    SignaturePolicy { require, keys, file: None }
+    let require = section.switch("require", false);
+    if require && !section.has("key") && !section.has("sigstore") {
+        section.problem_at(
+            "require",
+            "no key is named, so nothing could be loaded; write [signature.key.NAME] or [signature.sigstore.NAME]",
+        );
+    }
+    SignaturePolicy { require, keys, identities, file: None, bundle: None }
 }
 
 /// Reads what a provider says in place of it.
 pub(super) fn of_provider(section: &Section<'_>, default: &SignaturePolicy) -> SignaturePolicy {
     let require = section.switch("require", default.require);
+    let (mut keys, mut identities) = (default.keys.clone(), default.identities.clone());
     let names = section.list("keys", |value| {
         let name = as_text(value)?;
-        let found = default.keys.iter().find(|key| key.name == name).cloned();
-        found.ok_or_else(|| format!("there is no such key; write [signature.key.{name}]"))
+        let is_known = keys.iter().any(|key| key.name == name) || identities.iter().any(|one| one.name == name);
+        let unknown = || format!("there is no such key; write [signature.key.{name}] or [signature.sigstore.{name}]");
+        if is_known { Ok(name) } else { Err(unknown()) }
     });
-    let keys = names.unwrap_or_else(|| default.keys.clone());
-    if require && keys.is_empty() && section.is_present() {
+    if let Some(names) = names {
+        keys.retain(|key| names.contains(&key.name.as_str()));
+        identities.retain(|identity| names.contains(&identity.name.as_str()));
+    }
+    if require && keys.is_empty() && identities.is_empty() && section.is_present() {
         section.problem("requires a signature, and no key is named; write [signature.key.NAME]");
     }
-    SignaturePolicy { require, keys, file: section.file("file") }
+    SignaturePolicy { require, keys, identities, file: section.file("file"), bundle: section.file("bundle") }
 }
 
 fn key(name: &str, section: &Section<'_>) -> Option<TrustedKey> {
     if !section.has("minisign") {
         section.problem("has no key; write minisign = \"RW...\", the second line of minisign.pub");
     }
-    let key = section.parsed::<MinisignKey>("minisign");
+    let (key, days) = (section.parsed::<MinisignKey>("minisign"), days_of(section));
+    Some(TrustedKey { name: name.to_owned(), key: key?, days })
+}
+
+fn identity(name: &str, section: &Section<'_>) -> Option<TrustedIdentity> {
+    for (key, what) in [
+        ("trusted-root", "the trusted_root.json that vouches for it"),
+        (
+            "identity",
+            "whom the certificate names, e.g. \"https://github.com/acme/plugin/.github/workflows/*@refs/tags/*\"",
+        ),
+        ("issuer", "who says so, e.g. \"https://token.actions.githubusercontent.com\""),
+    ] {
+        if !section.has(key) {
+            section.problem(format!("has no {key}: {what}"));
+        }
+    }
+    let root = section.existing_file("trusted-root");
+    let identity = section.read("identity", |value| {
+        let pattern = Pattern::path(as_text(value)?).map_err(|error| error.to_string())?;
+        let is_anybody = pattern.as_str().chars().all(|c| c == '*');
+        if is_anybody { Err("means everybody; write who".to_owned()) } else { Ok(pattern) }
+    });
+    let issuer = section.text("issuer");
+    let days = days_of(section);
+    Some(TrustedIdentity { name: name.to_owned(), root: root?, identity: identity?, issuer: issuer?.to_owned(), days })
+}
+
+fn days_of(section: &Section<'_>) -> Days {
     let not_before = section.read("not-before", |value| day(value, false));
     let not_after = section.read("not-after", |value| day(value, true));
     if not_before.zip(not_after).is_some_and(|(first, last)| last < first) {
         section.problem_at("not-after", "is before not-before, so the key never counts");
     }
-    Some(TrustedKey { name: name.to_owned(), key: key?, not_before, not_after })
+    Days { not_before, not_after }
 }
 
 /// A day in UTC, from its first second or up to its last one.

@@ -195,6 +195,20 @@ fn a_mistake_says_what_to_write() {
         ("[signature.key.k]\nnot-after = \"soon\"\n", "must be a day"),
         ("[signature.key.k]\nnot-before = 2027-01-02\nnot-after = \"2027-01-01\"\n", "is before not-before"),
         ("[provider.local.signature]\nkeys = [\"k\"]\n", "write [signature.key.k]"),
+        (
+            "[signature.key.s]\nminisign = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"\n\
+             [signature.sigstore.s]\ntrusted-root = \"/etc/hostname\"\nidentity = \"a\"\nissuer = \"b\"\n",
+            "has the name of a key too",
+        ),
+        ("[signature.sigstore.s]\nidentity = \"a\"\nissuer = \"b\"\n", "has no trusted-root"),
+        (
+            "[signature.sigstore.s]\ntrusted-root = \"r\"\nidentity = \"a\"\nissuer = \"b\"\n",
+            "there is no file /nowhere/r",
+        ),
+        (
+            "[signature.sigstore.s]\ntrusted-root = \"/etc/hostname\"\nidentity = \"**\"\nissuer = \"b\"\n",
+            "means everybody",
+        ),
         ("[provider.local.command.c]\n", "has no command"),
         ("[provider.local.command.c]\ncommand = []\n", "needs a program"),
         ("[provider.local.command.c]\ncommand = \"a | b\"\n", "write [\"sh\", \"-c\", \"a | b\"]"),
@@ -248,8 +262,11 @@ fn accepted_keys() -> BTreeSet<String> {
     let (_, problems, mut keys) = read(&text, "test", Path::new("/nowhere"), &BUILTINS);
     assert_eq!(problems, []);
     let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
-    let (_, problems, more) =
-        read(&format!("{LOCAL}[signature.key.k]\nminisign = \"{key}\"\n"), "test", Path::new("/nowhere"), &BUILTINS);
+    let signed = format!(
+        "{LOCAL}[signature.key.k]\nminisign = \"{key}\"\n[signature.sigstore.s]\n\
+         trusted-root = \"/etc/hostname\"\nidentity = \"https://a/b\"\nissuer = \"https://c\"\n"
+    );
+    let (_, problems, more) = read(&signed, "test", Path::new("/nowhere"), &BUILTINS);
     assert_eq!(problems, []);
     keys.extend(more);
     // A text or a table: the table's keys are looked for only where there is no text.

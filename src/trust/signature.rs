@@ -1,30 +1,29 @@
-//! Who signed a plugin: minisign signatures, checked offline against the keys that the operator named.
+//! Who signed a plugin: minisign signatures ([`minisign`]) and sigstore bundles ([`sigstore`]), checked offline
+//! against the keys and identities that the operator named.
 //!
-//! A signature is a small file beside the component (`acme.wasm.minisig`) or at a path of the operator's
-//! choice. Both forms of minisign are read: the prehashed one, and the older one over the bytes themselves.
-//! Format: <https://jedisct1.github.io/minisign/>, "Signature format".
-//!
-//! A key may count only from a day, or until one, so that keys can be rotated: both are named for a while. The
-//! days are compared with the clock at the time of loading, since the time inside a signature is the word of
-//! whoever holds the key.
+//! A signature is a small file beside the component or at a path of the operator's choice. One that fits is
+//! enough. Keys and identities may count only from a day, or until one, so that they can be rotated: both are
+//! named for a while.
+
+mod crypto;
+pub mod minisign;
+pub mod sigstore;
 
 use std::fmt;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use minisign_verify::{Error as Minisign, PublicKey, Signature};
+pub use minisign::{InvalidKey, MinisignKey, TrustedKey};
+pub use sigstore::{NoProof, TrustedIdentity};
 
 use crate::provider::ComponentSource;
 
-/// The longest signature file, in bytes. A real one has about 300.
+/// The longest signature or bundle, in bytes. Real ones have about 300, and 4 to 12 thousand.
 pub const SIGNATURE_MAX_BYTES: u64 = 64 << 10;
 
-/// The most characters of a signature's comment that are kept.
+/// The most characters of a signer's description that are kept.
 pub const COMMENT_MAX_CHARS: usize = 200;
-
-/// What is added to a component's path.
-const SUFFIX: &str = ".minisig";
 
 /// What a provider asks of its plugin's signature. By default nothing: then no signature is looked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,57 +31,45 @@ pub struct SignaturePolicy {
     /// `require`: an unsigned plugin is refused. Default `false`: one that has no signature is loaded, one whose
     /// signature does not fit is refused.
     pub require: bool,
-    /// The keys that count.
+    /// The minisign keys that count.
     pub keys: Vec<TrustedKey>,
-    /// `file`: the signature's path. Default: the component's path and `.minisig`.
+    /// The sigstore identities that count.
+    pub identities: Vec<TrustedIdentity>,
+    /// `file`: the path of the minisign signature. Default: the component's path and `.minisig`.
     pub file: Option<PathBuf>,
+    /// `bundle`: the path of the sigstore bundle. Default: the component's path and `.sigstore.json`.
+    pub bundle: Option<PathBuf>,
 }
 
-/// A key that the operator trusts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrustedKey {
-    /// The operator's name for it.
-    pub name: String,
-    /// The key.
-    pub key: MinisignKey,
-    /// It counts from then on.
+/// The days in which somebody's signatures count. Default: all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Days {
+    /// From then on.
     pub not_before: Option<SystemTime>,
-    /// It counts until then.
+    /// Until then.
     pub not_after: Option<SystemTime>,
 }
 
-/// A minisign public key.
-#[derive(Clone, PartialEq, Eq)]
-pub struct MinisignKey(PublicKey);
-
-impl fmt::Debug for MinisignKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MinisignKey")
-    }
-}
-
-/// A text that is no public key.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a minisign public key: the line of minisign.pub that begins with \"RW\"")]
-pub struct InvalidKey;
-
-impl std::str::FromStr for MinisignKey {
-    type Err = InvalidKey;
-
-    /// Reads the key's line, or all of `minisign.pub`.
-    fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let text = text.trim();
-        let key = if text.contains('\n') { PublicKey::decode(text) } else { PublicKey::from_base64(text) };
-        key.map(Self).map_err(|_reason| InvalidKey)
+impl Days {
+    fn check(&self, whose: &str, time: SystemTime) -> Result<(), SignatureError> {
+        let error = |is_over| SignatureError::OutOfTime { key: whose.to_owned(), is_over };
+        if self.not_before.is_some_and(|first| time < first) {
+            return Err(error(false));
+        }
+        if self.not_after.is_some_and(|last| time > last) {
+            return Err(error(true));
+        }
+        Ok(())
     }
 }
 
 /// Who vouches for a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signer {
-    /// The operator's name for the key.
+    /// The operator's name for the key or the identity.
     pub key: String,
-    /// What the signer wrote into the signature (it is signed too), without control characters.
+    /// Without control characters: what the signer wrote into the signature (it is signed too), or whom the
+    /// certificate names, and who says so.
     pub comment: String,
 }
 
@@ -97,10 +84,10 @@ impl fmt::Display for Signer {
 #[non_exhaustive]
 pub enum SignatureError {
     /// There is none, and there has to be one.
-    #[error("it is not signed: there is no {}; sign it with `minisign -S`, or write signature.file", path.display())]
+    #[error("it is not signed: there is no {}; sign it as docs/trust.md says, or write signature.file", list(paths))]
     Unsigned {
-        /// Where it was looked for.
-        path: PathBuf,
+        /// Where one was looked for.
+        paths: Vec<PathBuf>,
     },
     /// It was sent over the admin socket in the place of a bundled plugin, which has no signature.
     #[error("it was uploaded without a signature; write component = \"/path/to/it.wasm\", with its .minisig beside it")]
@@ -111,13 +98,13 @@ pub enum SignatureError {
         /// Where it is.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// It is no signature.
-    #[error("{} is not a minisign signature", path.display())]
+    /// It is no minisign signature.
+    #[error("{origin} is not a minisign signature")]
     Malformed {
         /// Where it is.
-        path: PathBuf,
+        origin: String,
     },
     /// Nobody whom the operator trusts signed it.
     #[error(
@@ -136,13 +123,50 @@ pub enum SignatureError {
         /// The operator's name for the key.
         key: String,
     },
-    /// The key does not count yet, or no more.
+    /// The trusted root cannot be used.
+    #[error("the trusted root {} cannot be used", path.display())]
+    Root {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The bundle does not prove that somebody signed these bytes.
+    #[error("the bundle {origin} proves nothing of it")]
+    Bundle {
+        /// Where it is.
+        origin: String,
+        /// Why.
+        source: NoProof,
+    },
+    /// Somebody whom the operator does not trust signed it.
+    #[error(
+        "it was signed by {identity}, says {issuer}, and the configuration does not name them; it names {}",
+        known.join(", ")
+    )]
+    UnknownIdentity {
+        /// Whom the certificate names.
+        identity: String,
+        /// Who says so.
+        issuer: String,
+        /// The names of the trusted identities.
+        known: Vec<String>,
+    },
+    /// The key or identity did not count yet, or no more.
     #[error("it was signed with key {key}, which counts {}", if *is_over { "no more since its not-after" } else { "only from its not-before on" })]
     OutOfTime {
-        /// The operator's name for the key.
+        /// The operator's name for the key or the identity.
         key: String,
         /// Whether its time is over, rather than yet to come.
         is_over: bool,
+    },
+    /// It has two signatures, and neither is accepted.
+    #[error("{minisign}; and {}", chain(sigstore))]
+    Neither {
+        /// What is wrong with the minisign signature.
+        minisign: Box<SignatureError>,
+        /// What is wrong with the bundle.
+        sigstore: Box<SignatureError>,
     },
 }
 
@@ -150,11 +174,11 @@ impl SignaturePolicy {
     /// Whether a signature is looked for at all.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.require || !self.keys.is_empty()
+        self.require || !self.keys.is_empty() || !self.identities.is_empty()
     }
 
-    /// Checks a component's signature; `None` if it has none and needs none. A bundled plugin is part of the
-    /// binary, which somebody else vouches for. Blocks for reading one small file.
+    /// Checks a component's signatures; `None` if it has none and needs none. A bundled plugin is part of the
+    /// binary, which somebody else vouches for. Blocks for reading some small files.
     ///
     /// # Errors
     /// See [`SignatureError`].
@@ -168,87 +192,128 @@ impl SignaturePolicy {
         if !self.is_on() {
             return Ok(None);
         }
-        let path = self.path(path);
-        match read(&path) {
-            Ok(text) => self.check(&text, component, now, &path).map(Some),
-            // A signature whose path is written out has to be there.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.require && self.file.is_none() => {
-                Ok(None)
+        let minisign = self.minisign_file(path).map(|path| {
+            let check = |text: &str, origin: &str| minisign::check(&self.keys, text, component, now, origin);
+            beside(path, self.file.is_some(), check)
+        });
+        if let Some(Beside::Fits(signer)) = minisign {
+            return Ok(Some(signer));
+        }
+        let sigstore = self.bundle_file(path).map(|path| {
+            let check = |text: &str, origin: &str| sigstore::check(&self.identities, text, component, origin);
+            beside(path, self.bundle.is_some(), check)
+        });
+        match (minisign, sigstore) {
+            (Some(Beside::Fits(signer)), _) | (_, Some(Beside::Fits(signer))) => Ok(Some(signer)),
+            (Some(Beside::Wrong(minisign)), Some(Beside::Wrong(sigstore))) => {
+                Err(SignatureError::Neither { minisign: Box::new(minisign), sigstore: Box::new(sigstore) })
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(SignatureError::Unsigned { path }),
-            Err(source) => Err(SignatureError::Unreadable { path, source }),
+            (Some(Beside::Wrong(error)), _) | (_, Some(Beside::Wrong(error))) => Err(error),
+            (minisign, sigstore) if self.require => {
+                let paths = [minisign, sigstore].into_iter().flatten().filter_map(Beside::missing).collect();
+                Err(SignatureError::Unsigned { paths })
+            }
+            (None | Some(Beside::Missing(_)), None | Some(Beside::Missing(_))) => Ok(None),
         }
     }
 
-    /// Where the signature of a component is.
-    #[must_use]
-    pub fn path(&self, component: &Path) -> PathBuf {
-        self.file.clone().unwrap_or_else(|| {
-            let mut path = component.as_os_str().to_owned();
-            path.push(SUFFIX);
-            path.into()
-        })
+    /// Where signatures of a component are looked for.
+    pub fn files(&self, component: &Path) -> impl Iterator<Item = PathBuf> {
+        let [minisign, sigstore] =
+            if self.is_on() { [self.minisign_file(component), self.bundle_file(component)] } else { [None, None] };
+        minisign.into_iter().chain(sigstore)
     }
 
-    /// Checks a signature's text; `path` is for messages.
+    /// Also where nothing is named, so that somebody is told where it would be.
+    fn minisign_file(&self, component: &Path) -> Option<PathBuf> {
+        let is_read = !self.keys.is_empty() || self.identities.is_empty();
+        is_read.then(|| self.file.clone().unwrap_or_else(|| with_suffix(component, ".minisig")))
+    }
+
+    fn bundle_file(&self, component: &Path) -> Option<PathBuf> {
+        let is_read = !self.identities.is_empty();
+        is_read.then(|| self.bundle.clone().unwrap_or_else(|| with_suffix(component, ".sigstore.json")))
+    }
+
+    /// Checks a minisign signature's text; `origin` says in messages where it came from.
     ///
     /// # Errors
     /// See [`SignatureError`].
-    pub fn check(&self, text: &str, component: &[u8], now: SystemTime, path: &Path) -> Result<Signer, SignatureError> {
-        let signature =
-            Signature::decode(text).map_err(|_reason| SignatureError::Malformed { path: path.to_owned() })?;
-        let mut wrong = None;
-        for trusted in &self.keys {
-            match trusted.key.0.verify(component, &signature, true) {
-                Ok(()) => return trusted.in_time(now).map(|()| trusted.signer(&signature)),
-                // Another key, which nothing can be said of.
-                Err(Minisign::UnexpectedKeyId) => {}
-                Err(
-                    Minisign::InvalidSignature
-                    | Minisign::InvalidEncoding
-                    | Minisign::IoError(_)
-                    | Minisign::UnexpectedAlgorithm
-                    | Minisign::UnsupportedAlgorithm
-                    | Minisign::UnsupportedLegacyMode,
-                ) => wrong = Some(trusted.name.clone()),
-            }
-        }
-        Err(match wrong {
-            Some(key) => SignatureError::Wrong { key },
-            None => SignatureError::UnknownKey { known: self.keys.iter().map(|key| key.name.clone()).collect() },
-        })
+    pub fn check_minisign(
+        &self,
+        text: &str,
+        component: &[u8],
+        now: SystemTime,
+        origin: &str,
+    ) -> Result<Signer, SignatureError> {
+        minisign::check(&self.keys, text, component, now, origin)
     }
 }
 
-impl TrustedKey {
-    fn in_time(&self, now: SystemTime) -> Result<(), SignatureError> {
-        let error = |is_over| SignatureError::OutOfTime { key: self.name.clone(), is_over };
-        if self.not_before.is_some_and(|first| now < first) {
-            return Err(error(false));
-        }
-        if self.not_after.is_some_and(|last| now > last) {
-            return Err(error(true));
-        }
-        Ok(())
-    }
+/// What became of one of the files beside a component.
+enum Beside {
+    Fits(Signer),
+    Wrong(SignatureError),
+    Missing(PathBuf),
+}
 
-    fn signer(&self, signature: &Signature) -> Signer {
-        let comment = signature.trusted_comment().chars().map(|c| if c.is_control() { ' ' } else { c });
-        Signer { key: self.name.clone(), comment: comment.take(COMMENT_MAX_CHARS).collect() }
+impl Beside {
+    fn missing(self) -> Option<PathBuf> {
+        match self {
+            Self::Missing(path) => Some(path),
+            Self::Fits(_) | Self::Wrong(_) => None,
+        }
     }
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
+/// A file whose path is written out has to be there.
+fn beside(path: PathBuf, is_named: bool, check: impl FnOnce(&str, &str) -> Result<Signer, SignatureError>) -> Beside {
+    match read_text(&path, SIGNATURE_MAX_BYTES) {
+        Ok(text) => match check(&text, &path.display().to_string()) {
+            Ok(signer) => Beside::Fits(signer),
+            Err(error) => Beside::Wrong(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => Beside::Missing(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Beside::Wrong(SignatureError::Unsigned { paths: vec![path] })
+        }
+        Err(source) => Beside::Wrong(SignatureError::Unreadable { path, source }),
+    }
+}
+
+fn with_suffix(component: &Path, suffix: &str) -> PathBuf {
+    let mut path = component.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+fn read_text(path: &Path, most: u64) -> io::Result<String> {
     let file = std::fs::File::open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut text = String::new();
-    file.take(SIGNATURE_MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > SIGNATURE_MAX_BYTES {
-        return Err(std::io::Error::other(format!("it has more than {SIGNATURE_MAX_BYTES} bytes")));
+    file.take(most + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > most {
+        return Err(io::Error::other(format!("it has more than {most} bytes")));
     }
     Ok(text)
+}
+
+/// Somebody else's words in one line of at most `most` characters.
+fn printable(text: &str, most: usize) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect()
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and no ")
+}
+
+fn chain(error: &SignatureError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 #[cfg(test)]

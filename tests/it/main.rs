@@ -36,5 +36,6 @@ mod replicas;
 mod scale;
 mod several;
 mod shutdown;
+mod sigstore;
 mod swap;
 mod trust;

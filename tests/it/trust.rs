@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use crate::harness::{GatewayBuilder, Platform, faas_provider, wait_until};
 use crate::plugins::fixtures;
+use crate::sigstore::{IDENTITY, ISSUER, SIGNED_AT, Sigstore, Wish};
 
 fn wicketgate(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wicketgate")).args(arguments).output().unwrap()
@@ -148,6 +149,66 @@ fn inspect_names_the_signer() {
     let (status, out, _) = said(&wicketgate(&["plugin", "inspect", &file, "--config", &config]));
     assert_eq!(status, Some(0), "{out}");
     assert!(out.contains("signed   with key acme"), "{out}");
+}
+
+/// The configuration of a provider whose plugin has to be signed by this identity.
+fn requiring_identity(identity: &str) -> String {
+    format!(
+        "[signature]\nrequire = true\n[signature.sigstore.acme]\ntrusted-root = \"trusted_root.json\"\n\
+         identity = \"{identity}\"\nissuer = \"{ISSUER}\"\n\
+         [provider.good]\ncomponent = \"good.wasm\"\nnamespaces = [\"good\"]\n\
+         [provider.good.endpoints]\ntemplate = \"http://{{name}}:1\"\n"
+    )
+}
+
+#[test]
+fn a_plugin_is_loaded_only_with_the_bundle_of_a_named_identity() {
+    let (ours, theirs, good) = (Sigstore::new(), Sigstore::new(), fixtures::component("good"));
+    let start = |identity: &str| {
+        let builder = GatewayBuilder::new(&requiring_identity(identity));
+        builder.file("trusted_root.json", ours.root()).file("good.wasm", &good)
+    };
+    let of = |sigstore: &Sigstore, bytes: &[u8], wish: &Wish| sigstore.bundle(bytes, wish).to_string();
+    let bundle = of(&ours, &good, &Wish::default());
+    let gateway = start("https://code.test/acme/plugin/**").file("good.wasm.sigstore.json", &bundle).start();
+    let line = gateway.output().wait_for("signature verified").unwrap();
+    assert!(line.contains("acme") && line.contains(IDENTITY), "{line}");
+    drop(gateway);
+    let late = Wish { logged_at: SIGNED_AT + 3600, ..Wish::default() };
+    let mallory = Wish { identity: "https://code.test/mallory/plugin", ..Wish::default() };
+    for (name, bundle, expected) in [
+        ("unsigned", None, "is not signed: there is no"),
+        ("another's", Some(of(&ours, b"another", &Wish::default())), "proves nothing of it: artifact mismatch"),
+        ("another sigstore's", Some(of(&theirs, &good, &Wish::default())), "proves nothing of it"),
+        ("too late", Some(of(&ours, &good, &late)), "proves nothing of it: certificate"),
+        ("a stranger's", Some(of(&ours, &good, &mallory)), "mallory/plugin, says https://token.code.test"),
+        ("no bundle", Some("hello".to_owned()), "it is not a sigstore bundle"),
+    ] {
+        let builder = start(IDENTITY);
+        let builder = match bundle {
+            Some(bundle) => builder.file("good.wasm.sigstore.json", bundle),
+            None => builder,
+        };
+        let (status, said) = builder.run("serve");
+        assert_eq!(status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains("refused at step verified") && said.contains(expected), "{name}: {said}");
+    }
+}
+
+#[test]
+fn inspect_names_the_identity() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sigstore, good) = (Sigstore::new(), fixtures::component("good"));
+    let file = write(folder.path(), "good.wasm", &good);
+    write(folder.path(), "trusted_root.json", sigstore.root().as_bytes());
+    write(folder.path(), "good.wasm.sigstore.json", sigstore.bundle(&good, &Wish::default()).to_string().as_bytes());
+    let config = write(folder.path(), "wicketgate.toml", requiring_identity(IDENTITY).as_bytes());
+    let (status, out, _) = said(&wicketgate(&["plugin", "inspect", &file, "--config", &config]));
+    assert_eq!(status, Some(0), "{out}");
+    assert!(out.contains(&format!("signed   with key acme: {IDENTITY} ({ISSUER})")), "{out}");
+    let (_, out, _) = said(&wicketgate(&["plugin", "inspect", &file, "--config", &config, "--json"]));
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["verdicts"][0]["signed_as"], format!("{IDENTITY} ({ISSUER})"));
 }
 
 /// A provider whose plugin is `good.wasm`, with a grant.

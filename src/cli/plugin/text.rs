@@ -60,7 +60,8 @@ fn render(report: &Report<'_>) -> String {
         let result = if verdict.is_refused { "it would be refused" } else { "nothing speaks against loading it" };
         page.line(&format!("\n{whose}: {result}"));
         if let Some(signer) = &verdict.signer {
-            page.line(&format!("  signed   with key {}", clean(signer)));
+            let comment = verdict.signed_as.as_deref().unwrap_or_default();
+            page.line(&format!("  signed   with key {}: {}", clean(signer), clean(comment)));
         }
         for finding in &verdict.findings {
             let weight = match finding.weight {
