@@ -1,7 +1,8 @@
 //! The operator's `config` table.
 
 use serde_json::{Map, Value};
-use wicketgate_sdk::{ProviderError, Result, config};
+use wicketgate_sdk::config::Table;
+use wicketgate_sdk::{ProviderError, Result};
 
 use crate::names::is_namespace;
 
@@ -85,58 +86,14 @@ pub(crate) enum Zero {
 const RESTART: [(&str, &str); 4] =
     [("unless-stopped", "unless-stopped"), ("always", "always"), ("on-failure", "on-failure"), ("no", "no")];
 
-/// The table while it is read: what is read is taken out, so that what is left is a mistake.
-struct Table(Map<String, Value>);
-
-/// A value of the table that does not fit. Read by hand: derived readers of this table and its words
-/// cost as much as all of the plugin's scaling.
-fn misfit(key: &str, value: &Value, wanted: &str) -> ProviderError {
-    ProviderError::invalid(format!("config.{key} is {value}; write {wanted}"))
-}
-
-impl Table {
-    fn text(&mut self, key: &str) -> Result<Option<String>> {
-        match self.0.remove(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(misfit(key, &other, "a text")),
-        }
-    }
-
-    fn number(&mut self, key: &str, default: u64, least: u64, most: u64) -> Result<u64> {
-        let Some(value) = self.0.remove(key) else { return Ok(default) };
-        let number = value.as_u64().filter(|number| (least..=most).contains(number));
-        number.ok_or_else(|| misfit(key, &value, &format!("a number from {least} to {most}")))
-    }
-
-    /// One of some words; the first stands for a key that is absent.
-    fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Result<T> {
-        let text = self.text(key)?;
-        let found = words.iter().find(|(word, _)| text.as_deref().is_none_or(|text| text == *word));
-        found.map(|(_, value)| *value).ok_or_else(|| {
-            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            misfit(key, &Value::from(text.unwrap_or_default()), &format!("one of {}", known.join(", ")))
-        })
-    }
-}
-
 impl Settings {
     /// Reads and checks the table.
     pub(crate) fn read() -> Result<Self> {
-        let Value::Object(table) = config::typed::<Value>()? else {
-            return Err(ProviderError::invalid("config is not a table"));
-        };
-        let mut table = Table(table);
-        if !table.0.contains_key("mode") {
+        let mut table = Table::read()?;
+        if !table.has("mode") {
             return Err(ProviderError::invalid("config.mode is missing; write mode = \"swarm\" or mode = \"engine\""));
         }
-        let namespaces = match table.0.remove("namespaces") {
-            None => vec![NAMESPACE.to_owned()],
-            Some(value) => {
-                let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
-                list.iter().map(|name| name.as_str().unwrap_or_default().to_owned()).collect()
-            }
-        };
+        let namespaces = if table.has("namespaces") { table.texts("namespaces")? } else { vec![NAMESPACE.to_owned()] };
         let settings = Self {
             mode: table.word("mode", &[("swarm", Mode::Swarm), ("engine", Mode::Engine)])?,
             namespaces,
@@ -151,17 +108,15 @@ impl Settings {
             )?,
             host: table.text("host")?,
             network: table.text("network")?,
-            port: u16::try_from(table.number("port", PORT, 1, u16::MAX.into())?).unwrap_or(u16::MAX),
-            max_replicas: table.number("max-replicas", MAX_REPLICAS, 1, MAX_REPLICAS_MAX)?,
+            port: u16::try_from(table.number("port", PORT, &(1..=u16::MAX.into()))?).unwrap_or(u16::MAX),
+            max_replicas: table.number("max-replicas", MAX_REPLICAS, &(1..=MAX_REPLICAS_MAX))?,
             zero: table.word("zero", &[("stop", Zero::Stop), ("remove", Zero::Remove), ("pause", Zero::Pause)])?,
-            stop_seconds: table.number("stop-seconds", STOP_SECONDS, 0, STOP_SECONDS_MAX)?,
+            stop_seconds: table.number("stop-seconds", STOP_SECONDS, &(0..=STOP_SECONDS_MAX))?,
             restart: table.word("restart", &RESTART)?,
             pull: table.word("pull", &[("missing", true), ("never", false)])?,
-            template: table.0.remove("template").unwrap_or_else(|| Value::Object(Map::new())),
+            template: table.take("template").unwrap_or_else(|| Value::Object(Map::new())),
         };
-        if let Some((key, _)) = table.0.iter().next() {
-            return Err(ProviderError::invalid(format!("config.{key} is not a key of this plugin")));
-        }
+        table.end()?;
         settings.check()?;
         Ok(settings)
     }

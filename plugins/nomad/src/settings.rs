@@ -1,17 +1,15 @@
 //! The operator's `config` table.
 
-use serde::Deserialize;
 use serde_json::Value;
-use wicketgate_sdk::{ProviderError, Result, config};
+use wicketgate_sdk::config::Table;
+use wicketgate_sdk::{ProviderError, Result};
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Settings {
     /// The key of a job's `Meta` that makes it a function; empty: every job is one.
     pub(crate) label: String,
     /// Put before a function's name to make its job's.
     pub(crate) job_prefix: String,
-    /// The task group that is scaled.
+    /// The task group that is scaled; `{name}` in it is the function.
     pub(crate) group: String,
     /// The label of the port that takes requests.
     pub(crate) port_label: String,
@@ -21,26 +19,20 @@ pub(crate) struct Settings {
     pub(crate) template: Option<Value>,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            label: "faas_function".to_owned(),
-            job_prefix: String::new(),
-            group: "fn".to_owned(),
-            port_label: "http".to_owned(),
-            endpoint_ttl_ms: 3000,
-            template: None,
-        }
-    }
-}
-
 impl Settings {
     pub(crate) fn read() -> Result<Self> {
-        let settings: Self = config::typed()?;
-        if !(100..=60_000).contains(&settings.endpoint_ttl_ms) {
-            let ttl = settings.endpoint_ttl_ms;
-            return Err(ProviderError::invalid(format!("config.endpoint-ttl-ms is {ttl}; write 100 to 60000")));
-        }
+        let mut table = Table::read()?;
+        let mut text =
+            |key: &str, default: &str| -> Result<String> { Ok(table.text(key)?.unwrap_or_else(|| default.to_owned())) };
+        let settings = Self {
+            label: text("label", "faas_function")?,
+            job_prefix: text("job-prefix", "")?,
+            group: text("group", "fn")?,
+            port_label: text("port-label", "http")?,
+            endpoint_ttl_ms: u32::try_from(table.number("endpoint-ttl-ms", 3000, &(100..=60_000))?).unwrap_or(100),
+            template: table.take("template"),
+        };
+        table.end()?;
         if settings.group.is_empty() {
             return Err(ProviderError::invalid(
                 "config.group is empty; write the task group of functions, e.g. \"fn\"",
