@@ -153,3 +153,21 @@ fn files_are_short_enough_to_be_read() {
         assert!(lines <= LINES, "src/{file} has {lines} lines of code");
     }
 }
+
+/// The most bytes of a bundled plugin: an edge node carries all of them in one binary.
+const PLUGIN_BYTES_MAX: u64 = 400_000;
+
+#[test]
+fn a_bundled_plugin_is_small() {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
+    let mut count = 0;
+    for entry in std::fs::read_dir(target.join("plugins")).unwrap().flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "wasm") {
+            let bytes = entry.metadata().unwrap().len();
+            assert!(bytes <= PLUGIN_BYTES_MAX, "{}: {bytes} bytes", entry.path().display());
+            count += 1;
+        }
+    }
+    assert!(count >= 6, "{count} plugins in target/plugins");
+}

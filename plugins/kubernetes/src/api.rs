@@ -231,7 +231,7 @@ pub(crate) fn refusal(answer: Response, what: &str) -> Refusal {
     let wait = answer.header("retry-after").and_then(|text| text.trim().parse().ok());
     // What cannot be read whole is told by its status alone.
     let text = answer.text(REFUSAL_BYTES).unwrap_or_default();
-    let mut status = match serde_json::from_str(&text) {
+    let mut status = match serde_json::from_slice(text.as_bytes()) {
         Ok(value) => Status::read(&value),
         Err(_plain) => Status { message: text, ..Status::default() },
     };

@@ -27,24 +27,20 @@ impl Endpoints for Kubernetes {
         let request =
             api::get(ENDPOINT_SLICES.all(namespace)).query("labelSelector", &format!("{SERVICE_LABEL}={service}"));
         let slices: List<Value> = api::fetch(request, &format!("endpoints of {service}.{namespace}"))?;
-        let mut slices = slices.items;
         // A pod with addresses of both families is in two slices; the older family is taken.
-        slices.sort_by_key(|slice| text(slice, "addressType") != "IPv4");
+        let of = |family: &'static str| slices.items.iter().filter(move |slice| text(slice, "addressType") == family);
         let mut endpoints: Vec<Endpoint> = Vec::new();
-        for slice in slices {
-            let Some(port) = port(entries(&slice, "ports")) else { continue };
-            for endpoint in entries(&slice, "endpoints") {
+        for slice in of("IPv4").chain(of("IPv6")) {
+            let Some(port) = port(entries(slice, "ports")) else { continue };
+            for endpoint in entries(slice, "endpoints") {
                 // Absent means that nobody knows, which the API's documentation says to read as true.
                 if endpoint.pointer("/conditions/ready") == Some(&Value::Bool(false)) {
                     continue;
                 }
                 // By the same documentation the addresses of one endpoint are interchangeable.
                 let Some(address) = entries(endpoint, "addresses").first().and_then(Value::as_str) else { continue };
-                let authority = match text(&slice, "addressType").as_str() {
-                    "IPv4" => format!("{address}:{port}"),
-                    "IPv6" => format!("[{address}]:{port}"),
-                    _ => continue,
-                };
+                let authority =
+                    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
                 // The pod's own id: the next pod with this address has another.
                 let instance = endpoint.get("targetRef").map(|target| text(target, "uid")).unwrap_or_default();
                 if endpoints.iter().any(|known| !instance.is_empty() && known.instance == instance) {

@@ -9,7 +9,7 @@ use wicketgate_sdk::{
 
 use crate::api::{self, DEPLOYMENTS, PAGE, SERVICES};
 use crate::manifest::{self, FPROCESS};
-use crate::object::{Deployment, List, Metadata, Texts, amounts, entries, text};
+use crate::object::{Deployment, List, Metadata, amounts, entries, text};
 use crate::{Kubernetes, status};
 
 impl Functions for Kubernetes {
@@ -43,8 +43,18 @@ impl Functions for Kubernetes {
             Err(error) => return Err(error),
         }
         let body = manifest::deployment(&self.settings, &deployment, None)?;
-        api::send(api::apply(url, &self.settings.field_manager, false, &body), &what)?;
-        self.apply_service(&deployment, None, &what)
+        let request = api::apply(url.clone(), &self.settings.field_manager, false, &body);
+        let made: Metadata = api::fetch(request, &what)?;
+        self.apply_service(&deployment, None, &what).map_err(|error| {
+            // Half a function would be in the way of the next attempt: what was made just now goes again.
+            match api::send(api::delete(url, &made.uid), &what) {
+                Ok(_) => error,
+                Err(left) => {
+                    let message = format!("{}; its Deployment is left behind: {}", error.message, left.message);
+                    ProviderError { message, ..error }
+                }
+            }
+        })
     }
 
     /// With force: the function's fields become this gateway's, whoever deployed it. The count is left
@@ -142,6 +152,14 @@ fn function(deployment: &Deployment, namespace: &str) -> FunctionStatus {
     }
 }
 
-fn resources(mut texts: Texts) -> FunctionResources {
-    FunctionResources { memory: texts.remove("memory"), cpu: texts.remove("cpu"), extra: texts.into_iter().collect() }
+fn resources(amounts: Pairs) -> FunctionResources {
+    let mut resources = FunctionResources::default();
+    for (key, amount) in amounts {
+        match key.as_str() {
+            "memory" => resources.memory = Some(amount),
+            "cpu" => resources.cpu = Some(amount),
+            _ => resources.extra.push((key, amount)),
+        }
+    }
+    resources
 }

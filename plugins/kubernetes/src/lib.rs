@@ -171,14 +171,15 @@ fn scale(service: &str, namespace: &str, count: u64, version: Option<&str>) -> R
     api::fetch(api::merge(url, &body), &what)
 }
 
-/// What a Deployment says of its counts. Its status may be of an older generation: right after a
-/// function was scaled to zero it still tells of available pods, so they are never more than wished for.
+/// What a Deployment says of its counts. Until its controller has seen a change, the status is that of the
+/// generation before: right after a function was scaled to zero and up again it still tells of pods that are
+/// being ended. So pods are available only by a status of the newest generation, and never more than wished for.
 fn status(deployment: &Deployment) -> ServiceStatus {
     // The API server fills in 1 where a Deployment was made without a count.
     let replicas = deployment.replicas.unwrap_or(1);
     ServiceStatus {
         replicas,
-        available_replicas: deployment.available_replicas.min(replicas),
+        available_replicas: if deployment.is_current { deployment.available_replicas.min(replicas) } else { 0 },
         labels: deployment.metadata.label_pairs(),
         annotations: deployment.metadata.annotation_pairs(),
         version: Some(deployment.metadata.resource_version.clone()),

@@ -4,7 +4,6 @@
 //! nanosecond), separated by commas. Following is asking again: the API server's own following is a
 //! stream for each pod, and nothing may be kept between calls.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wicketgate_sdk::http::Request;
@@ -36,7 +35,8 @@ struct Place {
     lines: u64,
 }
 
-type Places = BTreeMap<String, Place>;
+/// One of at most [`MOST_PODS`] pods each, so that looking one up is looking through all.
+type Places = Vec<(String, Place)>;
 
 /// A line of a pod.
 struct Line {
@@ -57,14 +57,14 @@ impl Logs for Kubernetes {
         let mut lines = Vec::new();
         let mut has_more = false;
         for (index, pod) in pods.iter().enumerate() {
-            let place = places.get(&pod.uid).copied();
+            let place = places.iter().find(|(uid, _)| *uid == pod.uid).map(|(_, place)| *place);
             let log = read(&request, &pod.name, &container, place, cursor.is_none())?;
             has_more |= log.is_cut;
             let fresh = fresh(&log, place, request.since_ms);
             lines.extend(fresh.into_iter().map(|(nanos, text)| Line { nanos, pod: index, text }));
         }
-        // Stable, so lines of one pod keep their order.
-        lines.sort_by_key(|line| (line.nanos, line.pod));
+        // By time; what is of one time stays in the order of the pods, and of a pod's lines.
+        let lines = sorted(lines, |line| line.nanos);
         let skipped = match (request.tail, cursor) {
             (Some(tail), None) => lines.len().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX)),
             _ => 0,
@@ -74,7 +74,10 @@ impl Logs for Kubernetes {
         let mut messages = Vec::with_capacity(told.saturating_sub(skipped));
         for (index, line) in lines.into_iter().take(told).enumerate() {
             let Some(pod) = pods.get(line.pod) else { continue };
-            let place = places.entry(pod.uid.clone()).or_default();
+            let place = match places.iter_mut().find(|(uid, _)| *uid == pod.uid) {
+                Some((_, place)) => place,
+                None => &mut places.push_mut((pod.uid.clone(), Place::default())).1,
+            };
             *place = match place.nanos == line.nanos {
                 true => Place { lines: place.lines + 1, ..*place },
                 false => Place { nanos: line.nanos, lines: 1 },
@@ -93,7 +96,7 @@ impl Logs for Kubernetes {
             clock::wait(timeout.min(PAUSE));
         }
         // A pod that is gone says no more, and its place would stay in the cursor for ever.
-        places.retain(|uid, _| pods.iter().any(|pod| pod.uid == *uid));
+        places.retain(|(uid, _)| pods.iter().any(|pod| pod.uid == *uid));
         let next = (request.follow || has_more).then(|| show(&places));
         Ok(LogBatch { messages, next })
     }
@@ -112,11 +115,24 @@ impl Kubernetes {
         if let Some(instance) = &request.instance {
             pods.retain(|pod| pod.name == *instance);
         }
-        // RFC 3339 in UTC, so the text sorts as the time does.
-        pods.sort_by(|a, b| a.creation_timestamp.cmp(&b.creation_timestamp));
+        let mut pods = sorted(pods, |pod| pod.creation_timestamp.as_deref().and_then(parse_rfc3339).unwrap_or(0));
         pods.drain(..pods.len().saturating_sub(MOST_PODS));
         Ok((pods, container))
     }
+}
+
+/// The same in the order of a time, and where that is equal in the order of before. One sort for all
+/// lists, since each instance of one costs kilobytes.
+fn sorted<T>(list: Vec<T>, time: impl Fn(&T) -> u64) -> Vec<T> {
+    let mut order: Vec<(u64, usize)> = list.iter().enumerate().map(|(place, one)| (time(one), place)).collect();
+    sort(&mut order);
+    let mut list: Vec<Option<T>> = list.into_iter().map(Some).collect();
+    order.iter().filter_map(|(_, place)| list.get_mut(*place)?.take()).collect()
+}
+
+#[inline(never)]
+fn sort(order: &mut [(u64, usize)]) {
+    order.sort_unstable();
 }
 
 /// What a pod printed.
@@ -211,7 +227,7 @@ fn parse(cursor: &str) -> Option<Places> {
     for part in cursor.split(',').filter(|part| !part.is_empty()) {
         let mut fields = part.split(':');
         let (uid, nanos, lines) = (fields.next()?, fields.next()?, fields.next()?);
-        places.insert(uid.to_owned(), Place { nanos: nanos.parse().ok()?, lines: lines.parse().ok()? });
+        places.push((uid.to_owned(), Place { nanos: nanos.parse().ok()?, lines: lines.parse().ok()? }));
     }
     Some(places)
 }

@@ -1,9 +1,9 @@
 //! What a deployment becomes: a Deployment and a Service, as server-side apply takes them.
 
 use serde_json::{Map, Value, json};
-use wicketgate_sdk::{FunctionDeployment, FunctionResources, Pairs, ProviderError, Result};
+use wicketgate_sdk::{FunctionDeployment, FunctionResources, ProviderError, Result};
 
-use crate::object::{Deployment, Texts};
+use crate::object::{Deployment, object};
 use crate::settings::{Readiness, Settings};
 
 /// The variable that tells OpenFaaS's watchdog what to run.
@@ -27,7 +27,9 @@ pub(crate) fn deployment(
     labels.insert(label(settings).to_owned(), json!(service));
     let selector = selector(settings, wanted, there);
     let mut pod_labels = labels.clone();
-    pod_labels.extend(selector.clone());
+    for (key, value) in &selector {
+        pod_labels.insert(key.clone(), value.clone());
+    }
     let mut metadata = json!({ "name": service, "namespace": wanted.namespace, "labels": labels });
     if !wanted.annotations.is_empty() {
         set(&mut metadata, "annotations", json!(object(&wanted.annotations)));
@@ -76,9 +78,10 @@ fn label(settings: &Settings) -> &str {
 
 /// Which pods are the function's. A Deployment's selector cannot be changed.
 fn selector(settings: &Settings, wanted: &FunctionDeployment, there: Option<&Deployment>) -> Map<String, Value> {
-    let known = there.map(|there| there.selector.clone()).filter(|labels| !labels.is_empty());
-    let own = || Texts::from([(label(settings).to_owned(), wanted.service.clone())]);
-    known.unwrap_or_else(own).into_iter().map(|(key, value)| (key, json!(value))).collect()
+    match there.map(|there| object(&there.selector)).filter(|labels| !labels.is_empty()) {
+        Some(known) => known,
+        None => object(&vec![(label(settings).to_owned(), wanted.service.clone())]),
+    }
 }
 
 fn pod(settings: &Settings, wanted: &FunctionDeployment, there: Option<&Deployment>) -> Result<Value> {
@@ -103,11 +106,12 @@ fn pod(settings: &Settings, wanted: &FunctionDeployment, there: Option<&Deployme
     if !env.is_empty() {
         set(&mut container, "env", json!(env));
     }
-    let amounts = [("limits", &wanted.limits), ("requests", &wanted.requests)];
-    let amounts = amounts.into_iter().filter_map(|(key, amounts)| Some((key.to_owned(), resources(amounts.as_ref()?))));
-    let amounts: Map<String, Value> = amounts.collect();
-    if !amounts.is_empty() {
-        set(&mut container, "resources", json!(amounts));
+    let mut amounts = json!({});
+    for (key, wish) in [("limits", &wanted.limits), ("requests", &wanted.requests)] {
+        if let Some(wish) = wish {
+            set(&mut amounts, key, resources(wish));
+            set(&mut container, "resources", amounts.clone());
+        }
     }
     if let Some(policy) = &settings.image_pull_policy {
         set(&mut container, "imagePullPolicy", json!(policy));
@@ -144,9 +148,11 @@ fn pod(settings: &Settings, wanted: &FunctionDeployment, there: Option<&Deployme
     if !volumes.is_empty() {
         set(&mut pod, "volumes", json!(volumes));
     }
-    let nodes = wanted.constraints.iter().map(|text| constraint(text)).collect::<Result<Map<String, Value>>>()?;
-    if !nodes.is_empty() {
-        set(&mut pod, "nodeSelector", json!(nodes));
+    let mut nodes = json!({});
+    for text in &wanted.constraints {
+        let (key, value) = constraint(text)?;
+        set(&mut nodes, &key, value);
+        set(&mut pod, "nodeSelector", nodes.clone());
     }
     if !settings.image_pull_secrets.is_empty() {
         let names: Vec<Value> = settings.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
@@ -176,11 +182,7 @@ fn resources(amounts: &FunctionResources) -> Value {
             texts.insert(key.to_owned(), json!(amount));
         }
     }
-    json!(texts)
-}
-
-fn object(pairs: &Pairs) -> Map<String, Value> {
-    pairs.iter().map(|(key, value)| (key.clone(), json!(value))).collect()
+    Value::Object(texts)
 }
 
 fn set(object: &mut Value, key: &str, value: Value) {

@@ -5,7 +5,7 @@ use wicketgate_sdk::{NamespaceEntry, NamespacePage, Namespaces, Pairs, ProviderE
 
 use crate::Kubernetes;
 use crate::api::{self, PAGE};
-use crate::object::{List, Metadata, Texts};
+use crate::object::{List, Metadata, find, object};
 
 /// The annotation (or label) of namespaces that hold functions.
 const MARK: &str = "openfaas";
@@ -30,12 +30,14 @@ impl Namespaces for Kubernetes {
     }
 
     fn create_namespace(&self, entry: NamespaceEntry) -> Result<()> {
-        let mut annotations = texts(&entry.annotations);
-        annotations.entry(MARK.to_owned()).or_insert_with(|| json!("1"));
+        let mut annotations = object(&entry.annotations);
+        if !annotations.contains_key(MARK) {
+            annotations.insert(MARK.to_owned(), json!("1"));
+        }
         let body = json!({
             "apiVersion": "v1",
             "kind": "Namespace",
-            "metadata": { "name": entry.name, "labels": texts(&entry.labels), "annotations": annotations },
+            "metadata": { "name": entry.name, "labels": object(&entry.labels), "annotations": annotations },
         });
         api::send(api::create(all(), &body), &format!("create namespace {}", entry.name)).map(drop)
     }
@@ -87,22 +89,21 @@ fn own(name: &str, what: &str) -> Result<Metadata> {
 }
 
 fn is_marked(metadata: &Metadata) -> bool {
-    let annotation = metadata.annotations.get(MARK).map(String::as_str);
+    let annotation = find(&metadata.annotations, MARK);
     [annotation, metadata.label(MARK)].into_iter().flatten().any(|value| matches!(value, "1" | "true"))
 }
 
-fn texts(pairs: &Pairs) -> Map<String, Value> {
-    pairs.iter().map(|(key, value)| (key.clone(), json!(value))).collect()
-}
-
 /// A merge patch that turns `there` into `wanted`: `null` takes a key away.
-fn replaced(there: &Texts, wanted: &Pairs) -> Map<String, Value> {
+fn replaced(there: &Pairs, wanted: &Pairs) -> Map<String, Value> {
     let is_kubernetes_own = |key: &str| {
         let domain = key.split_once('/').map_or("", |(domain, _)| domain);
         ["kubernetes.io", "k8s.io"].iter().any(|own| domain == *own || domain.ends_with(&format!(".{own}")))
     };
-    let stale = there.iter().filter(|(key, _)| !is_kubernetes_own(key));
-    let mut patch: Map<String, Value> = stale.map(|(key, _)| (key.clone(), Value::Null)).collect();
-    patch.extend(texts(wanted));
+    let mut patch = object(wanted);
+    for (key, _) in there.iter().filter(|(key, _)| !is_kubernetes_own(key)) {
+        if !patch.contains_key(key) {
+            patch.insert(key.clone(), Value::Null);
+        }
+    }
     patch
 }

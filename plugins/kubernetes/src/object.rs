@@ -2,13 +2,8 @@
 //! and empty lists, and writes `null` for some of them. They are read by hand from parsed JSON, since
 //! derived readers of this many types would be half of the component.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use wicketgate_sdk::Pairs;
-
-/// A JSON object of texts.
-pub(crate) type Texts = BTreeMap<String, String>;
 
 /// The longest key of a label or an annotation that the contract takes, in bytes.
 const KEY_BYTES: usize = 253;
@@ -38,16 +33,26 @@ fn optional_text(value: &Value, key: &str) -> Option<String> {
 }
 
 /// The texts of an object; numbers are written out, as quantities may be numbers.
-fn texts(value: &Value, key: &str) -> Texts {
-    let mut texts = Texts::new();
+fn texts(value: &Value, key: &str) -> Pairs {
+    let mut texts = Pairs::new();
     for (name, value) in value.get(key).and_then(Value::as_object).into_iter().flatten() {
         match value {
-            Value::String(text) => drop(texts.insert(name.clone(), text.clone())),
-            Value::Number(number) => drop(texts.insert(name.clone(), number.to_string())),
+            Value::String(text) => texts.push((name.clone(), text.clone())),
+            Value::Number(number) => texts.push((name.clone(), number.to_string())),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {}
         }
     }
     texts
+}
+
+/// A JSON object of texts. Inserted one by one: collecting would sort, and each instance of a sort costs
+/// kilobytes.
+pub(crate) fn object(pairs: &Pairs) -> Map<String, Value> {
+    let mut object = Map::new();
+    for (key, value) in pairs {
+        object.insert(key.clone(), json!(value));
+    }
+    object
 }
 
 /// The entries of a list; none if it is absent.
@@ -62,8 +67,8 @@ pub(crate) struct Metadata {
     pub(crate) resource_version: String,
     pub(crate) creation_timestamp: Option<String>,
     is_going: bool,
-    pub(crate) labels: Texts,
-    pub(crate) annotations: Texts,
+    pub(crate) labels: Pairs,
+    pub(crate) annotations: Pairs,
 }
 
 impl Read for Metadata {
@@ -83,7 +88,7 @@ impl Read for Metadata {
 
 impl Metadata {
     pub(crate) fn label(&self, key: &str) -> Option<&str> {
-        self.labels.get(key).map(String::as_str)
+        find(&self.labels, key)
     }
 
     /// The labels, as far as the contract takes them.
@@ -101,11 +106,15 @@ impl Metadata {
     }
 }
 
-fn pairs(texts: &Texts) -> Pairs {
-    let fits = |(key, value): &(&String, &String)| {
-        *key != LAST_APPLIED && key.len() <= KEY_BYTES && value.len() <= VALUE_BYTES
-    };
-    texts.iter().filter(fits).take(PAIRS).map(|(key, value)| (key.clone(), value.clone())).collect()
+/// The value of a key.
+pub(crate) fn find<'a>(pairs: &'a Pairs, key: &str) -> Option<&'a str> {
+    pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+}
+
+fn pairs(texts: &Pairs) -> Pairs {
+    let fits =
+        |(key, value): &&(String, String)| *key != LAST_APPLIED && key.len() <= KEY_BYTES && value.len() <= VALUE_BYTES;
+    texts.iter().filter(fits).take(PAIRS).cloned().collect()
 }
 
 /// A list, or a page of it.
@@ -132,8 +141,10 @@ pub(crate) struct Deployment {
     pub(crate) metadata: Metadata,
     pub(crate) replicas: Option<u64>,
     pub(crate) available_replicas: u64,
+    /// Whether the status is that of what is wished for now.
+    pub(crate) is_current: bool,
     /// `spec.selector.matchLabels`.
-    pub(crate) selector: Texts,
+    pub(crate) selector: Pairs,
     /// `spec.template.spec`.
     pub(crate) pod: Value,
 }
@@ -146,6 +157,7 @@ impl Read for Deployment {
             metadata,
             replicas: number("/spec/replicas"),
             available_replicas: number("/status/availableReplicas").unwrap_or(0),
+            is_current: number("/status/observedGeneration") >= number("/metadata/generation"),
             selector: value
                 .pointer("/spec/selector")
                 .map(|selector| texts(selector, "matchLabels"))
@@ -163,7 +175,7 @@ impl Deployment {
         own.or(containers.first())
     }
 
-    pub(crate) fn node_selector(&self) -> Texts {
+    pub(crate) fn node_selector(&self) -> Pairs {
         texts(&self.pod, "nodeSelector")
     }
 
@@ -181,7 +193,7 @@ impl Deployment {
 }
 
 /// `resources.limits` or `resources.requests` of a container.
-pub(crate) fn amounts(container: &Value, key: &str) -> Option<Texts> {
+pub(crate) fn amounts(container: &Value, key: &str) -> Option<Pairs> {
     let resources = container.get("resources")?;
     resources.get(key)?;
     Some(texts(resources, key))

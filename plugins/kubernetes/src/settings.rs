@@ -1,11 +1,10 @@
 //! The operator's `config` table.
 
-use serde::Deserialize;
-use wicketgate_sdk::{ProviderError, Result, config};
+use wicketgate_sdk::config::Table;
+use wicketgate_sdk::{ProviderError, Result};
 
 /// How endpoints are found.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Addressing {
     /// The pods' own addresses, from the Service's `EndpointSlices`.
     Pods,
@@ -14,7 +13,7 @@ pub(crate) enum Addressing {
 }
 
 /// How a function says that it takes requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) enum Readiness {
     /// Its port accepts connections.
     Tcp,
@@ -24,8 +23,6 @@ pub(crate) enum Readiness {
     None,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Settings {
     /// The key of the label that makes a Deployment a function; empty: every Deployment is one.
     pub(crate) label: String,
@@ -45,33 +42,25 @@ pub(crate) struct Settings {
     pub(crate) secret_label: String,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            label: "faas_function".to_owned(),
-            endpoints: Addressing::Pods,
-            cluster_domain: "svc".to_owned(),
-            port: 8080,
-            endpoint_ttl_ms: 3000,
-            field_manager: "wicketgate".to_owned(),
-            readiness: "tcp".to_owned(),
-            image_pull_policy: None,
-            image_pull_secrets: Vec::new(),
-            secret_label: "app.kubernetes.io/managed-by=openfaas".to_owned(),
-        }
-    }
-}
-
 impl Settings {
     pub(crate) fn read() -> Result<Self> {
-        let settings: Self = config::typed()?;
+        let mut table = Table::read()?;
         let mistake = |text: String| Err(ProviderError::invalid(text));
-        if settings.port == 0 {
-            return mistake("config.port is 0; write the port that functions listen on, e.g. 8080".to_owned());
-        }
-        if !(100..=60_000).contains(&settings.endpoint_ttl_ms) {
-            return mistake(format!("config.endpoint-ttl-ms is {}; write 100 to 60000", settings.endpoint_ttl_ms));
-        }
+        let mut text =
+            |key: &str, default: &str| -> Result<String> { Ok(table.text(key)?.unwrap_or_else(|| default.to_owned())) };
+        let settings = Self {
+            label: text("label", "faas_function")?,
+            cluster_domain: text("cluster-domain", "svc")?,
+            field_manager: text("field-manager", "wicketgate")?,
+            readiness: text("readiness", "tcp")?,
+            secret_label: text("secret-label", "app.kubernetes.io/managed-by=openfaas")?,
+            endpoints: table.word("endpoints", &[("pods", Addressing::Pods), ("service", Addressing::Service)])?,
+            port: u16::try_from(table.number("port", 8080, &(1..=u16::MAX.into()))?).unwrap_or(u16::MAX),
+            endpoint_ttl_ms: u32::try_from(table.number("endpoint-ttl-ms", 3000, &(100..=60_000))?).unwrap_or(100),
+            image_pull_policy: table.text("image-pull-policy")?,
+            image_pull_secrets: table.texts("image-pull-secrets")?,
+        };
+        table.end()?;
         if settings.field_manager.is_empty() || settings.field_manager.len() > 128 {
             return mistake("config.field-manager must have 1 to 128 bytes, e.g. \"wicketgate\"".to_owned());
         }

@@ -32,6 +32,16 @@ fn a_count_is_one_request_and_availability_is_the_deployments() {
 }
 
 #[test]
+fn pods_of_an_older_wish_are_not_available() {
+    // Scaled to zero and at once to one: what the status tells of are the three that are being ended.
+    let right_after = ["deployment right after zero"];
+    let script = recording("scale-zero-to-three-to-zero").only(&right_after);
+    play(script.with_text(r#""replicas":0,"selector""#, r#""replicas":1,"selector""#));
+    let status = kubernetes().get_replicas("echo", "fns").unwrap();
+    assert_eq!((status.replicas, status.available_replicas), (1, 0));
+}
+
+#[test]
 fn ensure_reads_again_after_a_conflict() {
     // Another writer is faster at first: the recorded conflict, then what was recorded after it.
     let script = recording("scale-zero-to-three-to-zero").only(&["deployment at zero"]).then(

@@ -64,7 +64,7 @@ fn a_quota_that_is_used_up_is_told_from_missing_rights() {
 fn mistakes_in_the_config_are_told_with_the_right_form() {
     for (config, expected) in [
         (r#"{ "ports": 1 }"#, "ports"),
-        (r#"{ "port": 0 }"#, "8080"),
+        (r#"{ "port": 0 }"#, "1 to 65535"),
         (r#"{ "endpoint-ttl-ms": 1 }"#, "100 to 60000"),
         (r#"{ "readiness": "/health" }"#, "http:/path"),
         (r#"{ "secret-label": "x" }"#, "KEY=VALUE"),

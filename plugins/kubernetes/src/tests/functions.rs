@@ -1,7 +1,7 @@
 //! Deploying, changing, listing and deleting functions.
 
 use serde_json::{Value, json};
-use wicketgate_sdk::testing::take_requests;
+use wicketgate_sdk::testing::{Answer, play_platform, take_requests};
 use wicketgate_sdk::{ErrorKind, FunctionDeployment, FunctionResources, Functions};
 
 use super::{always, kubernetes, play, recording, sent};
@@ -64,6 +64,33 @@ fn a_deploy_applies_a_deployment_and_a_service() {
 }
 
 #[test]
+fn a_deployment_without_its_service_is_removed_again() {
+    let (mut asked, mut has_failed) = (0, false);
+    play_platform(move |request| {
+        asked += 1;
+        let not_there =
+            r#"{"kind":"Status","status":"Failure","reason":"NotFound","details":{"name":"figlet"},"code":404}"#;
+        let made = r#"{"kind":"Deployment","metadata":{"name":"figlet","uid":"u-1"}}"#;
+        Ok(match (request.method, request.url.contains("/services/")) {
+            ("GET", _) => Answer::new(404, not_there),
+            ("PATCH", false) => Answer::new(201, made),
+            ("PATCH", true) => {
+                has_failed = true;
+                Answer::new(503, "busy")
+            }
+            ("DELETE", false) if has_failed => {
+                let body: Value = serde_json::from_slice(&request.body).unwrap();
+                assert_eq!(body["preconditions"]["uid"], "u-1", "only what was just made");
+                Answer::new(200, r#"{"kind":"Status","status":"Success"}"#)
+            }
+            other => panic!("{other:?} as request {asked}"),
+        })
+    });
+    let error = kubernetes().deploy_function(figlet()).unwrap_err();
+    assert_eq!((error.kind, sent()), (ErrorKind::Unavailable, 4));
+}
+
+#[test]
 fn what_is_there_is_not_deployed_over() {
     play(recording("scale-zero-to-three-to-zero").only(&["deployment at zero"]));
     let echo = FunctionDeployment { service: "echo".to_owned(), ..figlet() };
@@ -100,14 +127,16 @@ fn an_update_of_nothing_is_not_found_and_changes_nothing() {
 #[test]
 fn a_service_of_somebody_else_is_not_taken_over() {
     let mut answers = vec![
+        // The Deployment goes again.
+        (200, r#"{"kind":"Status","status":"Success"}"#),
         (200, r#"{"metadata":{"name":"figlet","labels":{"app":"shop"}}}"#),
         (409, r#"{"kind":"Status","reason":"Conflict","message":"Apply failed with 1 conflict"}"#),
-        (201, "{}"),
+        (201, r#"{"metadata":{"name":"figlet","uid":"u-1"}}"#),
         (404, r#"{"kind":"Status","reason":"NotFound","details":{"name":"figlet"}}"#),
     ];
-    wicketgate_sdk::testing::play_platform(move |_| {
+    play_platform(move |_| {
         let (status, body) = answers.pop().unwrap();
-        Ok(wicketgate_sdk::testing::Answer::new(status, body))
+        Ok(Answer::new(status, body))
     });
     let error = kubernetes().deploy_function(figlet()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::AlreadyExists, "{error:?}");
