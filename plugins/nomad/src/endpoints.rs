@@ -23,7 +23,8 @@ impl Endpoints for Nomad {
         let id = self.job_id(service);
         let what = format!("allocations of {service}.{namespace}");
         let found = api::fetch(api::get(&["v1", "job", &id, "allocations"], namespace), &what)?;
-        let mut running: Vec<&Value> = list(&found).iter().filter(|one| self.is_ready(one)).collect();
+        let group = self.group(service);
+        let mut running: Vec<&Value> = list(&found).iter().filter(|one| is_ready(one, &group)).collect();
         running.sort_by_key(|one| std::cmp::Reverse(number(one, "CreateIndex")));
         running.truncate(MOST);
 
@@ -68,15 +69,15 @@ impl Endpoints for Nomad {
     }
 }
 
-impl Nomad {
-    /// Whether an allocation takes requests, as far as Nomad knows.
-    fn is_ready(&self, allocation: &Value) -> bool {
-        text(allocation, "ClientStatus") == "running"
-            && text(allocation, "DesiredStatus") == "run"
-            && text(allocation, "TaskGroup") == self.settings.group
-            && allocation.pointer("/DeploymentStatus/Healthy") != Some(&Value::Bool(false))
-    }
+/// Whether an allocation of this group takes requests, as far as Nomad knows.
+fn is_ready(allocation: &Value, group: &str) -> bool {
+    text(allocation, "ClientStatus") == "running"
+        && text(allocation, "DesiredStatus") == "run"
+        && text(allocation, "TaskGroup") == group
+        && allocation.pointer("/DeploymentStatus/Healthy") != Some(&Value::Bool(false))
+}
 
+impl Nomad {
     /// `ip:port` of an allocation's port.
     fn address(&self, allocation: &str, namespace: &str, what: &str) -> Result<Option<String>> {
         let detail = api::fetch(api::get(&["v1", "allocation", allocation], namespace), what)?;

@@ -6,8 +6,8 @@ use wicketgate_sdk::{
     Result,
 };
 
+use crate::jobs::{Jobs, PAGE};
 use crate::json::{entries, number, text, texts};
-use crate::watch::PAGE;
 use crate::{Job, Nomad, api};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -15,11 +15,10 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 impl Functions for Nomad {
     /// A page is at most [`PAGE`] functions, since each costs two requests.
     fn list_functions(&self, namespace: &str, cursor: Option<&str>, limit: u32) -> Result<FunctionPage> {
-        let (jobs, _index) = self.jobs(namespace, cursor.unwrap_or_default())?;
         let limit = usize::try_from(limit).unwrap_or(PAGE).clamp(1, PAGE);
-        let next = if jobs.len() > limit { jobs.get(limit - 1).cloned() } else { None };
+        let Jobs { ids, next, .. } = self.jobs(namespace, cursor.unwrap_or_default(), limit)?;
         let mut functions = Vec::new();
-        for id in jobs.iter().take(limit) {
+        for id in &ids {
             let Some(name) = id.strip_prefix(&self.settings.job_prefix) else { continue };
             match self.get_function(name, namespace, false) {
                 Ok(function) => functions.push(function),

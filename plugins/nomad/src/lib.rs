@@ -16,6 +16,7 @@ use wicketgate_sdk::{
 mod api;
 mod endpoints;
 mod functions;
+mod jobs;
 mod json;
 mod logs;
 mod namespaces;
@@ -56,7 +57,7 @@ export_provider! {
     config: {
         "label": "the key of Meta that makes a job a function; default: faas_function; empty: every job is one",
         "job-prefix": "what stands before a function's name in its job's; default: nothing",
-        "group": "the task group that is scaled; default: fn",
+        "group": "the task group that is scaled, {name} in it is the function; default: fn",
         "port-label": "the label of the port that takes requests; default: http",
         "endpoint-ttl-ms": "for how long an address may be used, 100 to 60000; default: 3000",
         "template": "the job that a deployment becomes, as Nomad's API takes it; without it nothing is deployed",
@@ -144,6 +145,11 @@ impl Nomad {
         format!("{}{service}", self.settings.job_prefix)
     }
 
+    /// The task group of a function's job.
+    pub(crate) fn group(&self, service: &str) -> String {
+        self.settings.group.replace("{name}", service)
+    }
+
     /// The job of a function. A stopped one is gone: it takes counts and starts nothing.
     pub(crate) fn job(&self, service: &str, namespace: &str) -> Result<Job> {
         let what = format!("function {service}.{namespace}");
@@ -158,8 +164,8 @@ impl Nomad {
             let label = &self.settings.label;
             return Err(ProviderError::not_found(format!("{what}: its job has no {label} in its Meta")));
         }
-        let wanted = &self.settings.group;
-        let group = entries(&value, "TaskGroups").iter().find(|group| text(group, "Name") == *wanted).cloned();
+        let wanted = self.group(service);
+        let group = entries(&value, "TaskGroups").iter().find(|group| text(group, "Name") == wanted).cloned();
         let group = group.ok_or_else(|| {
             ProviderError::not_found(format!("{what}: its job has no group {wanted:?}; config.group names it"))
         })?;
@@ -173,7 +179,7 @@ impl Nomad {
     pub(crate) fn status(&self, job: &Job, service: &str, namespace: &str) -> Result<ServiceStatus> {
         let what = format!("counts of {service}.{namespace}");
         let scale = api::fetch(api::get(&["v1", "job", &self.job_id(service), "scale"], namespace), &what)?;
-        let counts = scale.get("TaskGroups").and_then(|groups| groups.get(&self.settings.group));
+        let counts = scale.get("TaskGroups").and_then(|groups| groups.get(self.group(service)));
         let counts = counts.ok_or_else(|| ProviderError::internal(format!("{what}: the answer has no such group")))?;
         let replicas = number(counts, "Desired");
         // A group whose changes are not deployments has no health.
@@ -204,7 +210,7 @@ impl Nomad {
             return Err(api::is_deploying(&what, &state));
         }
         take_turn(&id, namespace, &what)?;
-        let body = json!({ "Count": count, "Target": { "Group": self.settings.group }, "Message": "gateway: scale" });
+        let body = json!({ "Count": count, "Target": { "Group": self.group(service) }, "Message": "gateway: scale" });
         api::send(api::post(&["v1", "job", &id, "scale"], namespace, &body), &what).map(drop)
     }
 }

@@ -10,10 +10,12 @@ impl Nomad {
     /// Fills in the template: `{name}`, `{namespace}` and `{image}` in any of its texts, the job's
     /// names and `Meta`, and of the group's first task the variables and the memory.
     pub(crate) fn filled(&self, wanted: &FunctionDeployment) -> Result<Value> {
-        let Settings { label, group, template, .. } = &self.settings;
+        let Settings { label, template, .. } = &self.settings;
+        let group = self.group(&wanted.service);
         let mut job = template.clone().ok_or_else(|| {
             ProviderError::unsupported("nothing can be deployed without config.template, the job of a function")
         })?;
+        check(wanted)?;
         fill(&mut job, wanted);
         let id = self.job_id(&wanted.service);
         let fields = as_object(&mut job, "config.template")?;
@@ -30,17 +32,8 @@ impl Nomad {
         }
         let mark = if label.is_empty() { "faas_function" } else { label };
         meta.insert(mark.to_owned(), json!(wanted.service));
-        let refuse = |what: &str| {
-            Err(ProviderError::invalid(format!("{what} of function {} has no place in a job of Nomad", wanted.service)))
-        };
-        if !wanted.secrets.is_empty() {
-            return refuse("a secret");
-        }
-        if !wanted.constraints.is_empty() {
-            return refuse("a constraint");
-        }
         let groups = fields.get_mut("TaskGroups").and_then(Value::as_array_mut).into_iter().flatten();
-        let found = groups.into_iter().find(|one| one.get("Name").and_then(Value::as_str) == Some(group));
+        let found = groups.into_iter().find(|one| one.get("Name").and_then(Value::as_str) == Some(&group));
         let task = found.and_then(|group| group.get_mut("Tasks")?.as_array_mut()?.first_mut()).ok_or_else(|| {
             ProviderError::invalid(format!(
                 "config.template has no TaskGroups with the Name {group:?} and one of Tasks"
@@ -62,6 +55,28 @@ impl Nomad {
                 .insert("MemoryMB".to_owned(), json!(megabytes));
         }
         Ok(job)
+    }
+}
+
+/// Refuses what this plugin puts nowhere in a job. To leave it out without a word would run another function
+/// than the one that was asked for.
+fn check(wanted: &FunctionDeployment) -> Result<()> {
+    let limits = wanted.limits.as_ref();
+    let asked = [
+        ("secrets", !wanted.secrets.is_empty()),
+        ("constraints", !wanted.constraints.is_empty()),
+        ("readOnlyRootFilesystem", wanted.read_only_root_filesystem),
+        ("requests", wanted.requests.is_some()),
+        // Nomad counts MHz, or whole cores that nobody else gets.
+        ("limits.cpu", limits.is_some_and(|limits| limits.cpu.is_some())),
+        ("a limit other than memory and cpu", limits.is_some_and(|limits| !limits.extra.is_empty())),
+    ];
+    match asked.iter().find(|(_, is_asked)| *is_asked) {
+        Some((what, _)) => Err(ProviderError::invalid(format!(
+            "function {}: {what} cannot be put into a job of Nomad; leave it out, or say it in config.template",
+            wanted.service
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `watch`: a list of the jobs, then the event stream.
 //!
 //! Events say which job changed; its status is asked for then, since no event has all of it. Cursors are
-//! `s|INDEX...|LAST` within a snapshot, with an index for each namespace that was begun and the last job
-//! of the page before, and `f|INDEX...` after it. An index with a `!` is that of an event, with which a
+//! `s|INDEX...|JOBS` within a snapshot, with an index for each namespace that was begun and where its jobs
+//! go on (see [`crate::jobs`]), and `f|INDEX...` after it. An index with a `!` is that of an event, with which a
 //! stream from there has to begin: otherwise the server's buffer has lost what lay between.
 
 use std::collections::BTreeSet;
@@ -12,12 +12,9 @@ use serde_json::Value;
 use wicketgate_sdk::http::{Response, wait_for_any};
 use wicketgate_sdk::{ChangeSet, ErrorKind, FunctionRef, FunctionState, ProviderError, Result, Watch, clock};
 
+use crate::jobs::{Jobs, PAGE};
 use crate::json::{entries, text};
 use crate::{Nomad, api};
-
-/// The most functions of one answer: two requests each, beside a stream for each namespace, within the 32
-/// requests of a call.
-pub(crate) const PAGE: usize = 12;
 
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -40,11 +37,11 @@ impl Watch for Nomad {
         let mut fields: Vec<String> = cursor.split('|').map(str::to_owned).collect();
         match fields.remove(0).as_str() {
             "s" => {
-                let last = fields.pop().ok_or_else(foreign)?;
+                let place = fields.pop().ok_or_else(foreign)?;
                 if fields.is_empty() || fields.len() > namespaces.len() {
                     return Err(foreign());
                 }
-                self.snapshot(namespaces, fields, &last)
+                self.snapshot(namespaces, fields, &place)
             }
             "f" if fields.len() == namespaces.len() => self.follow(namespaces, fields, timeout),
             _ => Err(foreign()),
@@ -53,20 +50,20 @@ impl Watch for Nomad {
 }
 
 impl Nomad {
-    /// The functions after the job `last`: of the namespace of the last index, or of the next one where
-    /// `last` is empty.
-    fn snapshot(&self, namespaces: &[String], mut indices: Vec<String>, last: &str) -> Result<ChangeSet> {
-        let position = if last.is_empty() { indices.len() } else { indices.len().saturating_sub(1) };
+    /// The functions of a page of jobs: of the namespace of the last index, or the first page of the next one
+    /// where `place` is empty.
+    fn snapshot(&self, namespaces: &[String], mut indices: Vec<String>, place: &str) -> Result<ChangeSet> {
+        let position = if place.is_empty() { indices.len() } else { indices.len().saturating_sub(1) };
         let Some(namespace) = namespaces.get(position) else {
             return Err(ProviderError::cursor_expired("the snapshot is complete"));
         };
-        let (jobs, index) = self.jobs(namespace, last)?;
-        if last.is_empty() {
+        let Jobs { ids, next, index } = self.jobs(namespace, place, PAGE)?;
+        // That of the first list: what changes while pages are read is told by the stream.
+        if place.is_empty() {
             indices.push(index);
         }
-        let next = if jobs.len() > PAGE { jobs.get(PAGE - 1).cloned() } else { None };
         let mut changed = Vec::new();
-        for id in jobs.iter().take(PAGE) {
+        for id in &ids {
             if let Some(state) = self.state(id, namespace)? {
                 changed.push(state);
             }
@@ -76,29 +73,6 @@ impl Nomad {
         let cursor =
             if complete { format!("f|{indices}") } else { format!("s|{indices}|{}", next.unwrap_or_default()) };
         Ok(ChangeSet { changed, removed: Vec::new(), cursor, complete })
-    }
-
-    /// The ids of the jobs after `last` that may be functions, in order, and the index of the list.
-    pub(crate) fn jobs(&self, namespace: &str, last: &str) -> Result<(Vec<String>, String)> {
-        let what = format!("jobs of {namespace}");
-        let mut request = api::get(&["v1", "jobs"], namespace);
-        if !self.settings.job_prefix.is_empty() {
-            request = request.query("prefix", &self.settings.job_prefix);
-        }
-        // Newer versions then say which jobs are functions; older ones leave it out.
-        let answer = api::send(request.query("meta", "true"), &what)?;
-        let index = answer.header("x-nomad-index").unwrap_or("0").to_owned();
-        let found: Value = answer.json(8 << 20)?;
-        let found =
-            found.as_array().ok_or_else(|| ProviderError::internal(format!("{what}: the answer is no list")))?;
-        let may_be = |job: &&Value| {
-            let is_other = job.get("Meta").is_some_and(Value::is_object) && !self.is_function(job);
-            !is_other && job.get("Stop") != Some(&Value::Bool(true)) && text(job, "Type") == "service"
-        };
-        let mut ids: Vec<String> = found.iter().filter(may_be).map(|job| text(job, "ID")).collect();
-        ids.retain(|id| id.as_str() > last && id.starts_with(&self.settings.job_prefix));
-        ids.sort_unstable();
-        Ok((ids, index))
     }
 
     /// The status of a job; `None` if it is no function or gone.

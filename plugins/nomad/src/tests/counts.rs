@@ -145,6 +145,15 @@ fn a_prefix_and_a_namespace_are_part_of_the_request() {
 }
 
 #[test]
+fn a_group_may_have_the_functions_name() {
+    set_config(r#"{ "group": "{name}" }"#);
+    always(200, r#"{"ID":"a","Meta":{"faas_function":"a"},"TaskGroups":[{"Name":"a"}]}"#);
+    // The group was found: what is missing is its counts.
+    let error = Nomad::open().unwrap().get_replicas("a", DEFAULT).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Internal, "{error:?}");
+}
+
+#[test]
 fn the_platform_is_healthy_with_a_leader_and_a_token_that_may_do_something() {
     play(recording("status").only(&["leader"]).then(recording("namespaces").only(&["list"])));
     nomad().check().unwrap();

@@ -78,6 +78,11 @@ fn what_a_job_has_no_place_for_is_refused() {
     set_config(TEMPLATE);
     assert_eq!(deploy(FunctionDeployment { secrets: vec!["a".to_owned()], ..figlet() }).kind, ErrorKind::Invalid);
     assert_eq!(deploy(FunctionDeployment { constraints: vec!["a".to_owned()], ..figlet() }).kind, ErrorKind::Invalid);
+    assert_eq!(deploy(FunctionDeployment { read_only_root_filesystem: true, ..figlet() }).kind, ErrorKind::Invalid);
+    let requests = Some(FunctionResources { memory: Some("1Mi".to_owned()), ..FunctionResources::default() });
+    assert!(deploy(FunctionDeployment { requests, ..figlet() }).message.contains("requests"));
+    let limits = Some(FunctionResources { cpu: Some("100m".to_owned()), ..FunctionResources::default() });
+    assert!(deploy(FunctionDeployment { limits, ..figlet() }).message.contains("limits.cpu"));
     let limits = Some(FunctionResources { memory: Some("lots".to_owned()), ..FunctionResources::default() });
     assert!(deploy(FunctionDeployment { limits, ..figlet() }).message.contains("128Mi"));
     set_config(r#"{ "template": { "TaskGroups": [{ "Name": "web", "Tasks": [{}] }] } }"#);

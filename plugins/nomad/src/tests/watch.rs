@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wicketgate_sdk::testing::{Answer, play_platform};
+use wicketgate_sdk::testing::{Answer, play_platform, take_requests};
 use wicketgate_sdk::{ErrorKind, Functions, Watch};
 
 use super::replay::Script;
@@ -67,12 +67,14 @@ fn a_job_that_is_gone_is_removed() {
 
 #[test]
 fn many_jobs_come_in_pages() {
-    play_platform(|request| {
+    // So long that a cursor does not hold all of them.
+    let long = |number: u32| format!("{}{number:02}", "f".repeat(200));
+    play_platform(move |request| {
         let (path, query) = request.url.strip_prefix("http://nomad/v1/").unwrap().split_once('?').unwrap();
         assert!(query.contains("namespace=default"), "{query}");
-        let job = |id: &str| format!(r#"{{"ID":"{id}","Type":"service","Stop":false}}"#);
+        let job = |id: String| format!(r#"{{"ID":"{id}","Type":"service","Stop":false}}"#);
         if path == "jobs" {
-            let jobs: Vec<String> = (0..30).map(|number| job(&format!("f{number:02}"))).collect();
+            let jobs: Vec<String> = (0..30).map(|number| job(long(number))).collect();
             let other = r#"{"ID":"a-batch","Type":"batch","Stop":false},{"ID":"other","Type":"service","Meta":{}}"#;
             return Ok(Answer::new(200, format!("[{other},{}]", jobs.join(","))).with_header("X-Nomad-Index", "9"));
         }
@@ -97,17 +99,20 @@ fn many_jobs_come_in_pages() {
             break;
         }
     }
-    assert_eq!((names.len(), pages, cursor.as_deref()), (30, 3, Some("f|9")));
-    let (mut cursor, mut listed) = (None, Vec::new());
+    // A page ends where the jobs of its cursor do, and the list is asked for again behind them.
+    assert_eq!((names.len(), pages, cursor.as_deref()), (30, 4, Some("f|9")));
+    let (mut cursor, mut listed, mut lists) = (None, Vec::new(), 0);
     loop {
         let page = nomad().list_functions("default", cursor.as_deref(), 1000).unwrap();
         listed.extend(page.functions.into_iter().map(|function| function.deployment.service));
+        lists += take_requests().iter().filter(|request| request.url.contains("/v1/jobs?")).count();
         cursor = page.next;
         if cursor.is_none() {
             break;
         }
     }
     assert_eq!(listed, names);
+    assert_eq!(lists, 2, "a cursor carries the jobs of the next pages, as many as fit");
 }
 
 #[test]
