@@ -112,10 +112,11 @@ impl Invoke {
                 let began = tracing::enabled!(target: "wicketgate::access", tracing::Level::DEBUG).then(Instant::now);
                 let (response, generation) = self.invoke(&name, rest_at, request, peer).await;
                 let Some(began) = began else { return Ok(response) };
-                let (status, call_id) = (response.status().as_u16(), response.headers().get(CALL_ID));
+                let status = response.status().as_u16();
+                let call_id = response.headers().get(CALL_ID).and_then(|id| id.to_str().ok());
                 // One line for each invocation, for whoever asks for it: `log = "info,wicketgate::access=debug"`.
                 tracing::debug!(
-                    target: "wicketgate::access", %method, path = uri.path(), status, call_id = ?call_id,
+                    target: "wicketgate::access", %method, path = uri.path(), status, call_id,
                     peer = %peer.address, generation = generation.map(|generation| generation.0), seconds = began.elapsed().as_secs_f64(), "invoked"
                 );
                 response

@@ -9,11 +9,13 @@ use http_body_util::BodyExt as _;
 use tracing::Level;
 use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, Result, WasiBody, WasiHttpHooks};
 
+use super::clock::Moment;
 use super::guest_log::GuestLog;
 use super::instance::Stage;
-use crate::host::egress::{Access, Egress, EgressError, EgressLimits, EgressMeter, Timeouts};
+use crate::host::egress::{Access, Egress, EgressError, EgressLimits, EgressMeter, SHOWN_MAX_BYTES, Timeouts};
+use crate::name::ProviderName;
 use crate::provider::Limits;
-use crate::query::Budget;
+use crate::query::{Budget, caller};
 
 type Sent<T> = Box<dyn Future<Output = Result<T>> + Send>;
 
@@ -95,8 +97,13 @@ impl WasiHttpHooks for Hooks {
         });
         let (egress, meter, log) = (Arc::clone(&self.egress), Arc::clone(&self.meter), Arc::clone(&self.log));
         let (access, refused_write) = (self.access, Arc::clone(&self.refused_write));
+        let line = tracing::enabled!(target: "wicketgate::egress", Level::DEBUG).then(|| Line::begin(&request, &log));
         Box::new(async move {
-            match egress.send(request, access, &meter, timeouts).await {
+            let sent = egress.send(request, access, &meter, timeouts).await;
+            if let Some(line) = line {
+                line.end(&sent);
+            }
+            match sent {
                 Ok(response) => {
                     let response = response.map(|body| body.map_err(|error| to_guest(&error)).boxed_unsync());
                     Ok((response, Box::new(std::future::ready(Ok(()))) as Sent<()>))
@@ -110,6 +117,56 @@ impl WasiHttpHooks for Hooks {
                 }
             }
         })
+    }
+}
+
+/// One line for each request to a platform, for whoever asks for it: `log.level = "info,wicketgate::egress=debug"`.
+/// The query and the body are not in it. A request that is given up has a line too.
+struct Line {
+    provider: ProviderName,
+    generation: u64,
+    call_id: Option<Arc<str>>,
+    method: http::Method,
+    grant: String,
+    path: String,
+    begun: Moment,
+    /// The answer's status, or why there is none.
+    outcome: String,
+}
+
+impl Line {
+    fn begin<B>(request: &http::Request<B>, log: &GuestLog) -> Self {
+        let uri = request.uri();
+        let shown = |text: &str| text.get(..text.floor_char_boundary(SHOWN_MAX_BYTES)).unwrap_or_default().to_owned();
+        let (provider, generation) = log.whose();
+        Self {
+            provider: provider.clone(),
+            generation,
+            call_id: caller::current(),
+            method: request.method().clone(),
+            grant: shown(uri.authority().map_or("", |authority| authority.as_str())),
+            path: shown(uri.path()),
+            begun: Moment::now(),
+            outcome: "given up".to_owned(),
+        }
+    }
+
+    fn end<B>(mut self, sent: &std::result::Result<http::Response<B>, EgressError>) {
+        self.outcome = match sent {
+            Ok(response) => response.status().as_u16().to_string(),
+            Err(error) => error.outcome().to_owned(),
+        };
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let Self { provider, generation, call_id, method, grant, path, begun, outcome } = self;
+        let seconds = Moment::now().since(*begun).as_secs_f64();
+        tracing::debug!(
+            target: "wicketgate::egress", %provider, generation, call_id = call_id.as_deref(), %method, grant, path, outcome, seconds,
+            "asked the platform"
+        );
     }
 }
 

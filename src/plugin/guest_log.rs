@@ -83,6 +83,11 @@ impl GuestLog {
         self.dropped.store(0, Ordering::Relaxed);
     }
 
+    /// Whose call runs: the provider, and the number of its generation; 0 of a candidate's.
+    pub(super) fn whose(&self) -> (&ProviderName, u64) {
+        (&self.provider, self.generation.load(Ordering::Relaxed))
+    }
+
     /// Ends a call: what was printed without an end of line is one, and it is said if lines were dropped.
     pub(super) fn close(&self) {
         for stream in Stream::ALL {
@@ -114,7 +119,7 @@ impl GuestLog {
             return;
         }
         let text = self.shown(message, fields);
-        let (provider, generation) = (&self.provider, self.generation.load(Ordering::Relaxed));
+        let (provider, generation) = self.whose();
         // The level of an event is part of its place in the code.
         match level {
             Level::ERROR => tracing::error!(target: "wicketgate::guest", %provider, generation, "{text}"),
