@@ -38,8 +38,12 @@ pub(crate) fn success(answer: Response, what: &str) -> Result<Response> {
     answer.success(what).map_err(refine)
 }
 
-/// Errors of which the status alone says too little. Swarm answers 500 to a stale version index.
-fn refine(error: ProviderError) -> ProviderError {
+/// Errors of which the status alone says too little. Swarm answers 500 to a stale version index, and each
+/// engine answers 400 to versions of the API that it does not speak.
+fn refine(mut error: ProviderError) -> ProviderError {
+    if error.platform_status == Some(400) && error.message.contains(" API version is ") {
+        error.message += "; write that version into the grant, e.g. base = \"/v1.44\": this plugin needs 1.41 or newer";
+    }
     if error.platform_status == Some(500) && error.message.contains("update out of sequence") {
         return ProviderError { kind: ErrorKind::Conflict, ..error };
     }
@@ -196,6 +200,15 @@ mod tests {
             assert_eq!(cut(&[one, other]).unwrap(), wanted, "cut at {at}");
         }
         assert_eq!(cut(&["{\"a\":1}\n", "{\"b\":2}\r\n"]).unwrap().0.len(), 2);
+    }
+
+    #[test]
+    fn a_version_that_the_engine_does_not_speak_is_told_with_what_to_write() {
+        let told = "client version 1.41 is too old. Minimum supported API version is 1.44, please upgrade your client";
+        let error = refine(ProviderError::invalid(told).with_status(400));
+        assert!(error.message.contains("base = \"/v1.44\""), "{}", error.message);
+        let other = refine(ProviderError::invalid("invalid filter").with_status(400));
+        assert_eq!(other.message, "invalid filter");
     }
 
     #[test]

@@ -106,13 +106,31 @@ impl Container {
 }
 
 impl Group {
+    /// The replicas that count and are called. While the function is being changed there are two revisions:
+    /// until the old model goes those of the old one serve, then those of the new one, each as long as one runs.
+    fn serving(&self) -> impl Iterator<Item = &Replica> {
+        let is_changing = !self.old_models.is_empty();
+        let newest = self.revision();
+        let is_first =
+            move |replica: &&Replica| newest.is_none() || (replica.container.label(REVISION) == newest) != is_changing;
+        let has_first = self.replicas.iter().filter(is_first).any(|replica| replica.phase == Phase::Running);
+        self.replicas.iter().filter(move |replica| !has_first || is_first(replica))
+    }
+
     fn count(&self, phases: &[Phase]) -> u64 {
-        self.replicas.iter().map(|replica| u64::from(phases.contains(&replica.phase))).sum()
+        self.serving().map(|replica| u64::from(phases.contains(&replica.phase))).sum()
     }
 
     /// How many replicas are wanted: those that run or are about to.
     fn wanted(&self) -> u64 {
         self.count(&[Phase::Running, Phase::Starting])
+    }
+
+    /// The group with the replicas of one revision only, and the other replicas.
+    fn split(&self, revision: &str) -> (Self, Vec<Replica>) {
+        let is_of = |replica: &Replica| replica.container.label(REVISION) == Some(revision);
+        let (new, old) = self.replicas.iter().cloned().partition(is_of);
+        (Self { replicas: new, old_models: Vec::new(), ..self.clone() }, old)
     }
 
     /// The container whose labels are the function's.
@@ -150,7 +168,8 @@ impl Group {
         if !container.is_model() {
             let phase = container.phase(leaving);
             self.replicas.push(Replica { container, phase });
-        } else if let Some(known) = self.model.as_mut().filter(|known| known.created < container.created) {
+        } else if let Some(known) = self.model.as_mut().filter(|known| known.created <= container.created) {
+            // They come by age, and of one second by name: that of an update is the longer one.
             self.old_models.push(std::mem::replace(known, container));
         } else if self.model.is_some() {
             self.old_models.push(container);
@@ -234,7 +253,7 @@ impl Docker {
     /// container's now is another endpoint.
     pub(crate) fn group_endpoints(&self, service: &str, namespace: &str) -> Result<Vec<Endpoint>> {
         let group = self.group(service, namespace)?;
-        let running = group.replicas.iter().filter(|replica| replica.phase == Phase::Running);
+        let running = group.serving().filter(|replica| replica.phase == Phase::Running);
         let place = |replica: &Replica| Some(endpoint(replica.container.place.clone()?, &replica.container.id));
         Ok(running.filter_map(place).collect())
     }

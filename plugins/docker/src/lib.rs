@@ -30,7 +30,7 @@ use settings::{Mode, Settings};
 
 /// How long an endpoint may be used, in milliseconds. Short, since a port can be given to another
 /// container; a connection that is refused and an event of the engine end it earlier.
-const ENDPOINT_TTL_MS: u32 = 1000;
+pub(crate) const ENDPOINT_TTL_MS: u32 = 1000;
 
 /// A Docker engine.
 pub struct Docker {
@@ -42,7 +42,7 @@ export_provider! {
     exports: [Scaling, Watch, Endpoints, Functions, Namespaces, Secrets, Logs, About, Health],
     name: "docker",
     description: "Docker Swarm services, or containers of a Docker or Podman engine",
-    grants: { "docker": "the engine's API with its version as base, e.g. unix:/var/run/docker.sock and /v1.41" },
+    grants: { "docker": "the engine's API with its version as base, e.g. unix:/var/run/docker.sock and /v1.44" },
     config: {
         "mode": "swarm or engine; needed",
         "namespaces": "the namespaces that functions may be in; what has no namespace label is in the first; default: openfaas-fn",
@@ -53,6 +53,8 @@ export_provider! {
         "max-replicas": "the most replicas of a function; default: 20",
         "zero": "engine: stop, remove or pause; default: stop",
         "stop-seconds": "engine: how long a replica may take to end, 0 to 3600; default: 10",
+        "update-seconds": "engine: how long an update waits until the new replicas run and are healthy, 1 to 600; default: 20",
+        "look-seconds": "swarm: how often services are looked at for changes on other machines, which have no event here, 0 (never) to 3600; default: 2",
         "restart": "engine: no, always, on-failure or unless-stopped; default: unless-stopped",
         "pull": "engine: missing or never; default: missing",
         "template": "what every new service or container begins with: a part of the body of its create request",

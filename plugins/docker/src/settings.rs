@@ -24,6 +24,15 @@ const STOP_SECONDS: u64 = 10;
 /// The longest such time that makes sense: an hour.
 const STOP_SECONDS_MAX: u64 = 3600;
 
+/// Seconds that an update waits until the new replicas run and are healthy.
+const UPDATE_SECONDS: u64 = 20;
+
+/// The longest such time: what a call to deploy may take at most.
+const UPDATE_SECONDS_MAX: u64 = 600;
+
+/// Seconds between two looks at a swarm's services for changes that no event told of.
+const LOOK_SECONDS: u64 = 2;
+
 /// The `config` table of a provider.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -45,6 +54,10 @@ pub(crate) struct Settings {
     pub(crate) zero: Zero,
     /// Engine: how long a replica may take to end, in seconds.
     pub(crate) stop_seconds: u64,
+    /// Engine: how long an update waits for the new replicas, in seconds.
+    pub(crate) update_seconds: u64,
+    /// Swarm: how often the services are looked at for changes that no event told of, in seconds; 0 is never.
+    pub(crate) look_seconds: u64,
     /// Engine: what the engine does with a replica that ended by itself, in the engine's words.
     pub(crate) restart: &'static str,
     /// Engine: whether an image that is missing is fetched.
@@ -112,6 +125,8 @@ impl Settings {
             max_replicas: table.number("max-replicas", MAX_REPLICAS, &(1..=MAX_REPLICAS_MAX))?,
             zero: table.word("zero", &[("stop", Zero::Stop), ("remove", Zero::Remove), ("pause", Zero::Pause)])?,
             stop_seconds: table.number("stop-seconds", STOP_SECONDS, &(0..=STOP_SECONDS_MAX))?,
+            update_seconds: table.number("update-seconds", UPDATE_SECONDS, &(1..=UPDATE_SECONDS_MAX))?,
+            look_seconds: table.number("look-seconds", LOOK_SECONDS, &(0..=STOP_SECONDS_MAX))?,
             restart: table.word("restart", &RESTART)?,
             pull: table.word("pull", &[("missing", true), ("never", false)])?,
             template: table.take("template").unwrap_or_else(|| Value::Object(Map::new())),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wicketgate_sdk::http::Request;
+use wicketgate_sdk::http::{Failure, Request};
 use wicketgate_sdk::testing::{Answer, pass, play_platform, set_config, take_requests};
 use wicketgate_sdk::{
     Endpoints, ErrorKind, FunctionDeployment, Functions, LogRequest, Logs, Provider, Scaling, Secrets, Target, Watch,
@@ -266,6 +266,62 @@ fn events_are_told_as_the_states_that_they_led_to() {
     pass(Duration::from_secs(3600));
     let late = docker.changes(&namespaces, Some(&next.cursor), Duration::ZERO).unwrap_err();
     assert_eq!(late.kind, ErrorKind::CursorExpired);
+}
+
+#[test]
+fn a_change_on_another_machine_is_told_without_an_event() {
+    let running = std::rc::Rc::new(std::cell::Cell::new(2));
+    let seen = std::rc::Rc::clone(&running);
+    play_platform(move |request| {
+        let label = json!({ "com.openfaas.function": "echo" });
+        if request.url.contains("/events") {
+            // Nothing happens here: the stream is silent until whoever reads it gives up.
+            pass(request.timeout.unwrap());
+            return Err(Failure { kind: ErrorKind::Timeout, text: "no answer in time".to_owned() });
+        }
+        let services = json!([service("echo", label, 2, seen.get()), service("other", json!({}), 1, 1)]);
+        Ok(Answer::new(200, if request.url.contains("/version") { "{}".to_owned() } else { services.to_string() }))
+    });
+    let (docker, namespaces) = (swarm(), ["fns".to_owned()]);
+    let wait = Duration::from_secs(5);
+    let first = docker.changes(&namespaces, None, wait).unwrap();
+    let quiet = docker.changes(&namespaces, Some(&first.cursor), wait).unwrap();
+    assert!(quiet.changed.is_empty() && quiet.complete, "{quiet:?}");
+    running.set(1);
+    let next = docker.changes(&namespaces, Some(&quiet.cursor), wait).unwrap();
+    assert_eq!((next.changed.len(), next.changed[0].status.available_replicas), (1, 1), "{next:?}");
+    let never = open(r#"{"mode":"swarm","host":"127.0.0.1","namespaces":["fns"],"look-seconds":0}"#);
+    running.set(2);
+    let cursor = next.cursor.rsplit_once('/').unwrap().0.to_owned() + "/";
+    assert!(never.changes(&namespaces, Some(&cursor), wait).unwrap().changed.is_empty());
+}
+
+#[test]
+fn while_a_function_is_changed_its_old_replicas_serve_until_the_new_model_is_the_only_one() {
+    let revision = |revision: &str| json!({ "com.wicketgate.revision": revision });
+    let model = |id: &str, of: &str, created: u64| {
+        let mut model =
+            container(id, "created", json!({ "com.wicketgate.role": "model", "com.wicketgate.revision": of }));
+        model["Created"] = json!(created);
+        model
+    };
+    let replicas = [container("old-1", "running", revision("a")), container("new-1", "running", revision("b"))];
+    for (models, serving) in
+        [(vec![model("echo", "a", 1), model("echo.b", "b", 2)], "old-1"), (vec![model("echo.b", "b", 2)], "new-1")]
+    {
+        let all: Vec<Value> = models.into_iter().chain(replicas.clone()).collect();
+        play(vec![("GET /containers/json?", 200, Value::Array(all))]);
+        let docker = engine("");
+        let status = docker.get_replicas("echo", "fns").unwrap();
+        assert_eq!((status.replicas, status.available_replicas), (1, 1));
+        let instances: Vec<_> =
+            docker.resolve("echo", "fns").unwrap().into_iter().map(|endpoint| endpoint.instance).collect();
+        assert_eq!(instances, [serving]);
+    }
+    // The old ones ended by themselves while the new ones were made: the new ones serve.
+    let all = [model("echo", "a", 1), model("echo.b", "b", 2), container("new-1", "running", revision("b"))];
+    play(vec![("GET /containers/json?", 200, json!(all))]);
+    assert_eq!(engine("").resolve("echo", "fns").unwrap().len(), 1);
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! `watch`: the engine's events, told as changes of functions.
 //!
 //! An event only says *which* function to look at; what is told is always read anew, in one list.
-//! Cursors are `s/SINCE/BORN/LAST` within a snapshot and `f/SINCE/BORN/PENDING` after it: `SINCE` is a
-//! time of the engine's own clock, `BORN` the time of the snapshot, `LAST` the last name of the page
+//! Cursors are `s/SINCE/BORN/LAST` within a snapshot and `f/SINCE/BORN/LOOKED/SUM/PENDING` after it: `SINCE`
+//! is a time of the engine's own clock, `BORN` the time of the snapshot, `LAST` the last name of the page
 //! before. `PENDING` are functions whose instances were not all there when they were told: a swarm's
-//! count follows the event of a container by a moment, and instances on other machines have no event
-//! here, so those are looked at again.
+//! count follows the event of a container by a moment, so those are looked at again.
+//!
+//! Containers on other machines of a swarm have no event here. So all services are looked at every few
+//! seconds (`look-seconds`): `LOOKED` is when that was, `SUM` what their counts came to. Where the sum
+//! is another one, everything is told.
 
 use std::time::Duration;
 
@@ -80,6 +83,9 @@ struct Place {
     since: u64,
     /// When its snapshot began.
     born: u64,
+    /// When all functions were compared last, and what their counts came to.
+    looked: u64,
+    sum: u64,
     pending: Pending,
 }
 
@@ -101,8 +107,11 @@ impl Watch for Docker {
                 Err(ProviderError::cursor_expired("it is time for a new snapshot"))
             }
             "f" => {
-                let pending = read_pending(rest).ok_or_else(foreign)?;
-                self.follow(namespaces, Place { since, born, pending }, timeout)
+                let mut parts = rest.splitn(3, '/');
+                let mut part = || parts.next().ok_or_else(foreign);
+                let (looked, sum) = (number(part()?)?, number(part()?)?);
+                let pending = read_pending(part()?).ok_or_else(foreign)?;
+                self.follow(namespaces, Place { since, born, looked, sum, pending }, timeout)
             }
             _ => Err(foreign()),
         }
@@ -114,13 +123,14 @@ impl Docker {
     fn snapshot(&self, namespaces: &[String], since: u64, born: u64, last: &str) -> Result<ChangeSet> {
         let joined = |state: &(Key, ServiceStatus)| format!("{}.{}", state.0.0, state.0.1);
         let mut states = self.states(namespaces)?;
+        let place = Place { since, born, looked: clock::now_ms(), sum: sum(&states), pending: Pending::new() };
         states.retain(|state| joined(state).as_str() > last);
         let mut states = by_name(states, &joined);
         let complete = states.len() <= PAGE;
         states.truncate(PAGE);
         let cursor = match states.last() {
             Some(state) if !complete => format!("s/{since}/{born}/{}", joined(state)),
-            _ => format!("f/{since}/{born}/"),
+            _ => place.cursor(),
         };
         let changed = states.into_iter().map(|(key, status)| told(key, status)).collect();
         Ok(ChangeSet { changed, removed: Vec::new(), cursor, complete })
@@ -131,14 +141,19 @@ impl Docker {
         let until = clock::monotonic() + timeout;
         for _ in 0..LOOKS {
             let left = until.saturating_sub(clock::monotonic());
-            let wait = if place.pending.is_empty() { left } else { left.min(LOOK_AGAIN) };
+            let mut wait = if place.pending.is_empty() { left } else { left.min(LOOK_AGAIN) };
+            let next_look = self.next_look(&place);
+            if let Some(next) = next_look {
+                wait = wait.min(Duration::from_millis(next.saturating_sub(clock::now_ms())));
+            }
             let news = self.news(place.since, wait)?;
+            let is_due = next_look.is_some_and(|next| clock::now_ms() >= next);
             if news.events > EVENTS_MAX {
                 return Err(ProviderError::cursor_expired("too much happened at once"));
             }
             place.since = place.since.max(news.last.saturating_add(u64::from(news.last > 0)));
-            if news.events > 0 || !place.pending.is_empty() {
-                let (changed, removed) = self.look(namespaces, &news, &mut place)?;
+            if news.events > 0 || !place.pending.is_empty() || is_due {
+                let (changed, removed) = self.look(namespaces, &news, &mut place, is_due)?;
                 if !changed.is_empty() || !removed.is_empty() {
                     return Ok(ChangeSet { changed, removed, cursor: place.cursor(), complete: true });
                 }
@@ -150,15 +165,33 @@ impl Docker {
         Ok(ChangeSet { changed: Vec::new(), removed: Vec::new(), cursor: place.cursor(), complete: true })
     }
 
-    /// Reads all functions, and finds what is new about those that `news` or the place names.
+    /// When all services are to be compared again, in milliseconds since 1970; `None`: never.
+    fn next_look(&self, place: &Place) -> Option<u64> {
+        let millis = self.settings.look_seconds * 1000;
+        (self.settings.mode == Mode::Swarm && millis > 0).then(|| place.looked.saturating_add(millis))
+    }
+
+    /// Reads all functions, and finds what is new about those that `news` or the place names; with `all`, about
+    /// any of them.
     fn look(
         &self,
         namespaces: &[String],
         news: &News,
         place: &mut Place,
+        all: bool,
     ) -> Result<(Vec<FunctionState>, Vec<FunctionRef>)> {
         let states = self.states(namespaces)?;
         let mut touched: Vec<Key> = Vec::new();
+        if all {
+            place.looked = clock::now_ms();
+            let sum = sum(&states);
+            if std::mem::replace(&mut place.sum, sum) != sum {
+                if states.len() > PAGE {
+                    return Err(ProviderError::cursor_expired("something changed among too many functions"));
+                }
+                touched.extend(states.iter().map(|(key, _)| key.clone()));
+            }
+        }
         let mut touch = |key: &Key| {
             if !touched.contains(key) && namespaces.contains(&key.1) {
                 touched.push(key.clone());
@@ -297,12 +330,25 @@ impl Docker {
 
 impl Place {
     fn cursor(&self) -> String {
-        let mut cursor = format!("f/{}/{}/", self.since, self.born);
+        let mut cursor = format!("f/{}/{}/{}/{}/", self.since, self.born, self.looked, self.sum);
         for ((name, namespace), (asked, there)) in &self.pending {
             cursor += &format!("{name},{namespace},{asked},{there};");
         }
         cursor
     }
+}
+
+/// A number that is another one when counts are (FNV-1a over each function, added up: the order does not matter).
+fn sum(states: &[(Key, ServiceStatus)]) -> u64 {
+    let mut sum = 0_u64;
+    for ((name, namespace), status) in states {
+        let counts = [status.replicas.to_le_bytes(), status.available_replicas.to_le_bytes()].concat();
+        let bytes = name.bytes().chain([0]).chain(namespace.bytes()).chain(counts);
+        let hash =
+            bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        sum = sum.wrapping_add(hash);
+    }
+    sum
 }
 
 fn read_pending(text: &str) -> Option<Pending> {
@@ -342,8 +388,8 @@ mod tests {
     #[test]
     fn a_cursor_holds_what_is_pending() {
         let pending = vec![(("echo".to_owned(), "dev".to_owned()), (3, 1))];
-        let place = Place { since: 7, born: 8, pending };
-        assert_eq!(place.cursor(), "f/7/8/echo,dev,3,1;");
+        let place = Place { since: 7, born: 8, looked: 9, sum: 10, pending };
+        assert_eq!(place.cursor(), "f/7/8/9/10/echo,dev,3,1;");
         assert_eq!(read_pending("echo,dev,3,1;"), Some(place.pending));
         assert_eq!((read_pending(""), read_pending("echo,dev,x,1")), (Some(Pending::new()), None));
     }

@@ -1,19 +1,28 @@
 //! Deploying, changing and deleting functions that are groups of containers.
 
-use wicketgate_sdk::http::Request;
-use wicketgate_sdk::{ErrorKind, FunctionDeployment, FunctionStatus, Pairs, ProviderError, Result};
+use std::time::Duration;
 
-use super::{Container, Group};
-use crate::Docker;
+use wicketgate_sdk::http::Request;
+use wicketgate_sdk::{ErrorKind, FunctionDeployment, FunctionStatus, Pairs, ProviderError, Result, clock};
+
+use super::{Container, Group, Phase, Replica};
 use crate::api::{Elements, missing_part, parse, success, text, url};
 use crate::deployment::{Deployed, digest};
 use crate::names::{DEPLOYMENT, MODEL, REVISION, ROLE, join, model_name, set_label, table};
+use crate::{Docker, ENDPOINT_TTL_MS};
 
 /// How many replicas a function gets when it is deployed, as in OpenFaaS.
 const REPLICAS_AT_FIRST: u64 = 1;
 
 /// How much of the stream that tells of an image's fetching is read at once, in bytes.
 const PIECE_BYTES: usize = 16 << 10;
+
+/// How long a replica may still be called after it is no endpoint any more: an endpoint's time, and a moment.
+const CALLED_LONGEST: Duration = Duration::from_millis(ENDPOINT_TTL_MS as u64 + 250);
+
+/// The pauses between two looks at the new replicas: the first, and the longest.
+const LOOK_FIRST: Duration = Duration::from_millis(100);
+const LOOK_LONGEST: Duration = Duration::from_secs(2);
 
 /// A deployment that was checked, in the form of its model.
 struct Plan {
@@ -49,8 +58,11 @@ impl Docker {
         })
     }
 
-    /// Changes a function: a new model, as many replicas of it as the old one has, and the old ones go.
-    /// Cut half way, the newest model counts, and the next change ends what was begun.
+    /// Changes a function: a new model and as many replicas of it as the old one has; once those run, the new
+    /// model takes the old one's place, and the old replicas are stopped after nobody calls them any more. New
+    /// ones that do not come up are removed again, and nothing has changed.
+    ///
+    /// Cut half way, the old replicas serve as long as they run; the next change ends what was begun.
     pub(crate) fn update_group(&self, deployment: &FunctionDeployment) -> Result<()> {
         let (service, namespace) = (&deployment.service, &deployment.namespace);
         let before = self.group(service, namespace)?;
@@ -61,6 +73,7 @@ impl Docker {
         }
         let plan = self.plan(deployment)?;
         let name = model_name(service, namespace)?;
+        let wanted = before.wanted();
         let is_same = before.revision() == Some(&plan.revision);
         if !is_same {
             let second = format!("{name}.{}", plan.revision);
@@ -71,19 +84,13 @@ impl Docker {
             }
         }
         let group = self.group(service, namespace)?;
-        let wanted = group.wanted();
-        let (new, old): (Vec<_>, Vec<_>) = group
-            .replicas
-            .iter()
-            .cloned()
-            .partition(|replica| replica.container.label(REVISION) == Some(plan.revision.as_str()));
-        let renewed = Group { replicas: new, ..group.clone() };
+        let (renewed, old) = group.split(&plan.revision);
         let missing = wanted.saturating_sub(renewed.wanted());
         if missing > 0 {
             self.raise(&renewed, missing)?;
         }
-        for replica in &old {
-            self.remove(&replica.container)?;
+        if !is_same && wanted > 0 {
+            self.wait_for(&plan.revision, wanted, &group)?;
         }
         for model in &group.old_models {
             self.remove(model)?;
@@ -93,7 +100,42 @@ impl Docker {
             let request = Request { url: format!("{}/rename", path.url), ..path }.query("name", &name);
             success(request.send()?, &format!("rename container {}", model.id))?;
         }
-        Ok(())
+        if old.iter().any(|replica| replica.phase == Phase::Running) {
+            clock::wait(CALLED_LONGEST);
+        }
+        self.retire(&old)
+    }
+
+    /// Waits until so many replicas of a revision run. When their time is over they are removed, with their model.
+    fn wait_for(&self, revision: &str, wanted: u64, before: &Group) -> Result<()> {
+        let until = clock::monotonic() + Duration::from_secs(self.settings.update_seconds);
+        let mut pause = LOOK_FIRST;
+        loop {
+            let group = self.group(&before.service, &before.namespace)?;
+            let (new, _) = group.split(revision);
+            let has_settled = |replica: &&Replica| {
+                // A process that fails at once has run for less; a health check says more than time does.
+                let status = replica.container.status.as_str();
+                replica.phase == Phase::Running
+                    && (!status.contains("Less than a second") || status.contains("(healthy)"))
+            };
+            if u64::try_from(new.replicas.iter().filter(has_settled).count()).is_ok_and(|count| count >= wanted) {
+                return Ok(());
+            }
+            if clock::monotonic() >= until {
+                new.replicas.iter().try_for_each(|replica| self.remove(&replica.container))?;
+                new.model.iter().try_for_each(|model| self.remove(model))?;
+                return Err(ProviderError::new(
+                    ErrorKind::Timeout,
+                    format!(
+                        "the new replicas of {}.{} did not run and become healthy within {} s (update-seconds); the old ones serve on",
+                        before.service, before.namespace, self.settings.update_seconds
+                    ),
+                ));
+            }
+            clock::wait(pause);
+            pause = (pause * 2).min(LOOK_LONGEST);
+        }
     }
 
     /// Deletes a function: the model first, so that nothing more is made of it.

@@ -142,13 +142,33 @@ impl Docker {
         Ok(())
     }
 
-    /// Removes what was told to stop and has ended since, where replicas are removed.
+    /// Ends the replicas of a revision that is no more. One that takes its time goes on ending by itself, and is
+    /// swept.
+    pub(super) fn retire(&self, old: &[Replica]) -> Result<()> {
+        let until = clock::monotonic() + STOP_WAIT;
+        for replica in old {
+            let is_up = matches!(replica.phase, Phase::Running | Phase::Starting);
+            let wait = until.saturating_sub(clock::monotonic()).max(STOP_WAIT_LEAST);
+            if !is_up || self.stop(&replica.container, wait)? {
+                self.remove(&replica.container)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what was told to stop and has ended since, where replicas are removed; those of a revision that is
+    /// no more are removed anywhere.
     pub(crate) fn sweep(&self, group: &Group) {
-        if self.settings.zero != Zero::Remove || group.model.is_none() {
+        if group.model.is_none() {
             return;
         }
         let Ok(notes) = super::leaving() else { return };
-        let ended = group.replicas.iter().filter(|replica| replica.phase == Phase::Idle);
+        let is_old =
+            |replica: &Replica| group.old_models.is_empty() && replica.container.label(REVISION) != group.revision();
+        let is_to_go = |replica: &&Replica| {
+            replica.phase == Phase::Idle && (self.settings.zero == Zero::Remove || is_old(replica))
+        };
+        let ended = group.replicas.iter().filter(is_to_go);
         for replica in ended.filter(|replica| notes.contains(&replica.container.id)) {
             let id = &replica.container.id;
             let outcome = self.remove(&replica.container).and_then(|()| forget_leaving(Some(id)));
