@@ -5,6 +5,7 @@
 
 pub mod docker;
 pub mod http;
+pub mod life_cycle;
 pub mod platform;
 pub mod replay;
 

@@ -13,7 +13,7 @@ fn recording(name: &str) -> Script {
 }
 
 /// A provider on this server, with the recording's own credentials; `tables` are more tables.
-fn provider(replay: &Replay, tables: &str) -> String {
+pub(crate) fn provider(replay: &Replay, tables: &str) -> String {
     format!(
         "[provider.kubernetes]\ncomponent = \"builtin:kubernetes\"\nnamespaces = [\"fns\"]\ndefault = true\n\
          config = {{ field-manager = \"gateway\" }}\n\
@@ -45,12 +45,12 @@ fn gateway(replay: &Replay, tables: &str) -> Gateway {
 }
 
 /// What every provider is asked before it is published: the recording's answer to the health check.
-fn healthy() -> Script {
+pub(crate) fn healthy() -> Script {
     recording("discovery-and-version").only(&["discovery group", "version"])
 }
 
 /// The list that a watch begins with, and a watch in which nothing happens any more.
-fn quiet_watch() -> Script {
+pub(crate) fn quiet_watch() -> Script {
     let script = recording("watch-bookmarks").only(&["list", "watch"]).with_query("list", "limit", "250");
     // Only what comes before the first change is of interest: the watch begins at its end.
     script

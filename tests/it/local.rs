@@ -1,6 +1,6 @@
 //! The local provider: functions are commands of this machine, and their processes end with the gateway.
 
-use crate::harness::{Gateway, GatewayBuilder, lives, wait_until};
+use crate::harness::{Gateway, GatewayBuilder, life_cycle, lives, wait_until};
 
 const LOCAL: &str = r#"
 [provider.local]
@@ -181,4 +181,15 @@ fn what_a_command_says_on_its_standard_error_is_in_its_log() {
             .retain(|line| line["text"].as_str().unwrap().contains("this goes to the log") && line["name"] == "chatty");
         !lines.is_empty()
     });
+}
+
+#[test]
+fn a_function_is_deployed_woken_scaled_read_changed_and_deleted_as_on_any_platform() {
+    let program = life_cycle::program().display();
+    let gateway = Gateway::with(&format!(
+        "{LOCAL}[provider.local.command.function]\ncommand = [\"{program}\"]\nmode = \"http\"\n\
+         allowed-env = [\"NAME\"]\ndeployed = false\nmax-replicas = 4\n"
+    ));
+    life_cycle::life_cycle(&gateway, "function", "life");
+    wait_until("no process is left", || gateway.descendants().iter().all(|(_, line)| !line.contains("it-function")));
 }

@@ -12,13 +12,14 @@ fn faas(name: &str, namespace: &str, platform: &Platform) -> String {
     )
 }
 
-const LOCAL: &str = "[provider.here]\ncomponent = \"builtin:local\"\nnamespaces = [\"commands\"]\n\
+/// A provider of this machine's commands.
+pub(crate) const LOCAL: &str = "[provider.here]\ncomponent = \"builtin:local\"\nnamespaces = [\"commands\"]\n\
                      [provider.here.config]\nnamespaces = [\"commands\"]\n\
                      [provider.here.endpoints]\nallow = [\"127.0.0.0/8\"]\n\
                      [provider.here.command.upper]\ncommand = [\"tr\", \"a-z\", \"A-Z\"]\n";
 
-/// The functions of a list, as `name.namespace`.
-fn listed(gateway: &Gateway) -> (Vec<String>, Option<String>) {
+/// The functions of a list, as `name.namespace`, and what the list says that it lacks.
+pub(crate) fn listed(gateway: &Gateway) -> (Vec<String>, Option<String>) {
     let reply = gateway.get("/system/functions");
     assert_eq!(reply.status, 200, "{}", reply.text());
     let list = reply.json();

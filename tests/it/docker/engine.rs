@@ -1,16 +1,23 @@
 //! Containers of one engine.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{IMAGE, Over, Value, call, counts, deploy, gateway, json, life_cycle, scale, wait_until, with_engine};
+use super::{
+    IMAGE, Over, Value, call, counts, deploy, gateway, json, life_cycle, provider, scale, wait_until, with_engine,
+};
 use crate::harness::Gateway;
 use crate::harness::docker::Engine;
 
-fn plain(engine: &Engine, zero: &str) -> Gateway {
-    let config = format!(
+/// The plugin's configuration, with what becomes of containers that are not wanted.
+pub(super) fn config(zero: &str) -> String {
+    format!(
         "mode = \"engine\"\nzero = \"{zero}\"\ntemplate = {{ HostConfig = {{ Init = true, CapDrop = [\"ALL\"] }} }}"
-    );
-    gateway(engine, &config, "docker")
+    )
+}
+
+fn plain(engine: &Engine, zero: &str) -> Gateway {
+    gateway(engine, &config(zero), "docker")
 }
 
 /// The states of a function's containers, the one that never runs left out.
@@ -41,6 +48,19 @@ fn the_same_with_containers_that_are_paused() {
     with_engine(|engine| {
         life_cycle(&plain(engine, "pause"), "plain-pause");
         assert!(engine.containers("com.openfaas.function=plain-pause").is_empty());
+    });
+}
+
+#[test]
+fn instances_are_reached_at_their_own_addresses_in_a_network() {
+    with_engine(|engine| {
+        let config = format!("{}\naddresses = \"network\"\nnetwork = \"bridge\"", config("stop"));
+        let gateway =
+            Gateway::with(&provider("docker", engine, &config, "docker").replace("127.0.0.0/8", "172.16.0.0/12"));
+        life_cycle(&gateway, "plain-bridge");
+        deploy(&gateway, "POST", "plain-bridge", "bridge", json!({}));
+        call(&gateway, "plain-bridge", "x");
+        assert!(places(engine, "plain-bridge").is_empty(), "no port is published");
     });
 }
 
@@ -162,6 +182,73 @@ fn containers_that_the_operator_labelled_are_started_and_nothing_more() {
         assert_eq!(gateway.send("DELETE", "/system/functions", &[], delete).status, 400);
         assert_eq!(gateway.get("/function/plain-stranger").code(404), "function_not_found");
         assert_eq!(states(engine, "plain-theirs"), ["running"]);
+    });
+}
+
+#[test]
+fn an_update_under_load_fails_no_request_and_one_that_does_not_come_up_changes_nothing() {
+    with_engine(|engine| {
+        let gateway = gateway(engine, &format!("{}\nupdate-seconds = 4", config("stop")), "docker");
+        deploy(&gateway, "POST", "plain-roll", "one", json!({}));
+        scale(&gateway, "plain-roll", 2);
+        wait_until("both are there", || counts(&gateway, "plain-roll") == (2, 2));
+        let (is_over, answers, failed) = (AtomicBool::new(false), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            let over = Over(&is_over);
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut connection = gateway.connect();
+                    while !is_over.load(Ordering::Relaxed) {
+                        let reply = connection.send("POST", "/function/plain-roll/path", &[], b"body");
+                        let text = reply.text();
+                        if reply.status == 200 {
+                            answers.lock().unwrap().push(text.split(' ').next().unwrap().to_owned());
+                        } else {
+                            failed.lock().unwrap().push(format!("{} {text}", reply.status));
+                        }
+                    }
+                });
+            }
+            let only = |who: &str| {
+                wait_until(&format!("{who} answers and nobody else"), || {
+                    let answers = answers.lock().unwrap();
+                    answers.len() > 200 && answers.iter().rev().take(200).all(|answer| answer == who)
+                });
+            };
+            only("one");
+            for who in ["two", "three"] {
+                deploy(&gateway, "PUT", "plain-roll", who, json!({}));
+                only(who);
+                assert_eq!(counts(&gateway, "plain-roll"), (2, 2));
+                wait_until("the old ones are gone", || states(engine, "plain-roll") == ["running", "running"]);
+            }
+            // A program that ends at once: its containers come and go, and the old ones serve.
+            let broken = json!({
+                "service": "plain-roll", "image": IMAGE, "envVars": { "NAME": "four", "EXIT": "1" },
+            });
+            let reply = gateway.send("PUT", "/system/functions", &[], broken.to_string());
+            assert!(reply.status >= 400, "{}", reply.text());
+            only("three");
+            drop(over);
+        });
+        let failed = failed.into_inner().unwrap();
+        assert!(failed.is_empty(), "{} requests failed: {failed:#?}", failed.len());
+        wait_until("nothing of the broken one is left", || states(engine, "plain-roll") == ["running", "running"]);
+        assert_eq!(gateway.get("/system/function/plain-roll").json()["envVars"]["NAME"], "three");
+    });
+}
+
+#[test]
+fn a_function_that_is_paused_is_changed_and_wakes_as_the_new_one() {
+    with_engine(|engine| {
+        let gateway = plain(engine, "pause");
+        deploy(&gateway, "POST", "plain-asleep", "before", json!({}));
+        call(&gateway, "plain-asleep", "x");
+        scale(&gateway, "plain-asleep", 0);
+        wait_until("it is paused", || states(engine, "plain-asleep") == ["paused"]);
+        deploy(&gateway, "PUT", "plain-asleep", "after", json!({}));
+        assert_eq!((counts(&gateway, "plain-asleep"), states(engine, "plain-asleep").len()), ((0, 0), 0));
+        assert_eq!(call(&gateway, "plain-asleep", "y").0, "after");
     });
 }
 

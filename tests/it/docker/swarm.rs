@@ -6,10 +6,10 @@ use super::{Over, Value, call, counts, deploy, gateway, json, life_cycle, scale,
 use crate::harness::Gateway;
 use crate::harness::docker::Engine;
 
-const CONFIG: &str = "mode = \"swarm\"\nhost = \"127.0.0.1\"\n\
+pub(super) const CONFIG: &str = "mode = \"swarm\"\nhost = \"127.0.0.1\"\n\
     template = { TaskTemplate = { ContainerSpec = { Init = true }, RestartPolicy = { Condition = \"any\", Delay = 0 } } }";
 
-fn swarm(engine: &Engine) -> Gateway {
+pub(super) fn swarm(engine: &Engine) -> Gateway {
     gateway(engine, CONFIG, "docker-swarm")
 }
 

@@ -5,7 +5,7 @@
 //! process reads a pipe of ours and takes everything down when the pipe closes, however we ended.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -18,23 +18,7 @@ use super::{Connection, Output, Reply, wait_until};
 pub const IMAGE: &str = "function:1";
 
 /// The engine's first process: it starts the engine, waits until our pipe closes, and cleans up.
-const KEEPER: &str = r#"
-set -u
-busybox ip link set lo up
-mount -t proc proc /proc
-{
-    dockerd --data-root "$1/data" --exec-root "$1/exec" --host "unix://$1/docker.sock" --pidfile "$1/pid" \
-        --cgroup-parent "/$2" --iptables=false --ip-forward=false --ip-masq=false --shutdown-timeout 1 </dev/null
-    echo "the engine ended"
-} 2>&1 &
-read -r _
-kill "$(cat "$1/pid")" 2>/dev/null
-wait
-rm -rf "$1"
-for cgroup in /sys/fs/cgroup/*/"$2" /sys/fs/cgroup/"$2"; do
-    [ -d "$cgroup" ] && find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null
-done
-"#;
+const DOCKER: &str = include_str!("../../fixtures/docker-engine.sh");
 
 /// A running engine.
 pub struct Engine {
@@ -48,7 +32,19 @@ pub struct Engine {
 /// Runs a test within the engine's network, where its published ports are on the loopback.
 pub fn with_engine(test: impl FnOnce(&'static Engine) + Send) {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    let engine = ENGINE.get_or_init(Engine::start);
+    let missing = "these tests run a real Docker Engine: they need root, and Debian's docker.io and busybox-static \
+                   (`cargo xtask test` installs them)";
+    let engine = ENGINE.get_or_init(|| {
+        let engine = Engine::start(DOCKER, missing);
+        engine.import("repo=function&tag=1");
+        let address = json!({ "ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1" });
+        engine.post("/swarm/init", &address);
+        engine
+    });
+    within(engine, test);
+}
+
+fn within(engine: &'static Engine, test: impl FnOnce(&'static Engine) + Send) {
     let outcome = std::thread::scope(|scope| {
         let inside = scope.spawn(|| {
             // Of this thread only, and of what it starts.
@@ -70,13 +66,11 @@ fn tail(text: &str) -> String {
 }
 
 impl Engine {
-    fn start() -> Self {
-        let missing = "these tests run a real Docker Engine: they need root, and Debian's docker.io and busybox-static \
-                       (`cargo xtask test` installs them)";
+    fn start(script: &str, missing: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("wicketgate-docker-").tempdir().unwrap().keep();
         let cgroup = format!("wicketgate-test-{}", std::process::id());
         let mut keeper = Command::new("unshare");
-        keeper.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", KEEPER, "keeper"]);
+        keeper.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "keeper"]);
         keeper.arg(&folder).arg(&cgroup).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Not ended by the terminal's ctrl-C: it ends after us, by the pipe.
         std::os::unix::process::CommandExt::process_group(&mut keeper, 0);
@@ -94,26 +88,17 @@ impl Engine {
                 && Connection::unix(&socket).send("GET", "/_ping", &[], b"").status == 200
         });
         let network = File::open(format!("/proc/{}/ns/net", child.id())).unwrap();
-        let engine = Self { folder, network, output, _pipe: pipe };
-        engine.import();
-        let address = json!({ "ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1" });
-        engine.post("/swarm/init", &address);
-        engine
+        Self { folder, network, output, _pipe: pipe }
     }
 
-    /// Makes the image from the one program that it holds.
-    fn import(&self) {
-        let program = self.folder.join("function");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/function.rs");
-        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let mut compile = Command::new(rustc);
-        compile.args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-o"]).arg(&program).arg(source);
-        assert!(compile.status().unwrap().success(), "the function of the tests does not compile");
-        let tar = Command::new("tar").arg("-C").arg(&self.folder).args(["-c", "function"]).output().unwrap();
+    /// Makes the image from the one program that it holds; `name` is how the engine wants its name.
+    fn import(&self, name: &str) {
+        let folder = super::life_cycle::program().parent().unwrap();
+        let tar = Command::new("tar").arg("-C").arg(folder).args(["-c", "function"]).output().unwrap();
         assert!(tar.status.success(), "{}", String::from_utf8_lossy(&tar.stderr));
-        let target = "/v1.41/images/create?fromSrc=-&repo=function&tag=1&changes=CMD%20%5B%22/function%22%5D";
+        let target = format!("/v1.41/images/create?fromSrc=-&{name}&changes=CMD%20%5B%22/function%22%5D");
         let mut connection = Connection::unix(&self.socket());
-        let reply = connection.send("POST", target, &[("content-type", "application/x-tar")], &tar.stdout);
+        let reply = connection.send("POST", &target, &[("content-type", "application/x-tar")], &tar.stdout);
         assert!(reply.status == 200 && !reply.text().contains("error"), "{}", reply.text());
     }
 

@@ -87,6 +87,9 @@ fn serve(stream: TcpStream, shared: &Shared) {
     let mut reader = BufReader::new(stream);
     while let Some((method, target, headers, body)) = request(&mut reader) {
         let asked = Asked { method: &method, target: &target, headers, body: &body };
+        if shared.is_over.load(Ordering::Relaxed) {
+            return;
+        }
         shared.asked.lock().unwrap().push(format!("{method} {target}"));
         let answer = shared.script.lock().unwrap().answer(&asked);
         let is_stream = answer.as_ref().is_ok_and(|answer| answer.is_stream && answer.status == 200);
