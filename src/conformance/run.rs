@@ -97,17 +97,36 @@ impl Run<'_> {
         }
         let function = self.function(step.function)?;
         let Some(meanwhile) = &step.meanwhile else {
-            return self.compare(&step.expect, &self.ask(step, &function).await);
+            return self.compare(&step.expect, &self.settled(step, &function).await);
         };
         let end = Instant::now() + self.subject.patience;
         loop {
-            let answer = self.ask(step, &function).await;
+            let answer = self.settled(step, &function).await;
             let Err(differs) = self.compare(&step.expect, &answer) else { return Ok(()) };
             self.compare(meanwhile, &answer).map_err(|reason| format!("{reason}, while it had to become so"))?;
             if Instant::now() >= end {
                 return Err(format!("{differs}, still after {:?}", self.subject.patience));
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// What comes back once nothing is in the way any more: a conflict that says how long to wait is a change
+    /// that is still under way on the platform, and asked again after that time, within the patience. Steps
+    /// that are about conflicts get it as it is.
+    async fn settled(&self, step: &Step, function: &FunctionRef) -> Result<Answered, QueryError> {
+        let end = Instant::now() + self.subject.patience;
+        let is_expected = step.expect.error.iter().any(|name| name == "conflict");
+        loop {
+            let answer = self.ask(step, function).await;
+            let wait = match &answer {
+                Err(error) if error.cause == Cause::Platform(ErrorKind::Conflict) => error.retry_after,
+                _ => None,
+            };
+            match wait.map(|wait| Instant::now() + wait) {
+                Some(next) if next <= end && !is_expected => tokio::time::sleep_until(next).await,
+                _ => return answer,
+            }
         }
     }
 

@@ -63,7 +63,7 @@ pub(crate) fn taken(error: ProviderError) -> ProviderError {
 /// Sends a request for a list, and hands over its elements one by one.
 pub(crate) fn each(request: Request, what: &str, take: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
     let mut answer = success(request.send()?, what)?;
-    let mut elements = Elements::default();
+    let mut elements = Elements { is_list: true, ..Elements::default() };
     let mut count = 0;
     while let Some(piece) = answer.read(PIECE_BYTES)? {
         elements.feed(&piece, &mut |element| {
@@ -119,6 +119,8 @@ pub(crate) struct Elements {
     depth: u32,
     in_text: bool,
     is_escaped: bool,
+    /// Whether objects may stand in an array only.
+    is_list: bool,
     /// An array was opened and not closed.
     is_open: bool,
     /// Something stood where no object may stand.
@@ -132,6 +134,7 @@ impl Elements {
             if self.depth == 0 {
                 match byte {
                     b'{' => {
+                        self.is_foreign |= self.is_list && !self.is_open;
                         self.depth = 1;
                         self.element.push(byte);
                     }
@@ -216,6 +219,8 @@ mod tests {
         assert!(!cut(&["[{\"a\":1},"]).unwrap().1);
         assert!(!cut(&["[{\"a\":1},{"]).unwrap().1);
         assert!(cut(&["[]\n"]).unwrap().1);
+        let mut list = Elements { is_list: true, ..Elements::default() };
+        assert_eq!(list.feed(b"{}", &mut |_| Ok(())).unwrap_err().kind, ErrorKind::Internal);
         assert_eq!(cut(&["<html>"]).unwrap_err().kind, ErrorKind::Internal);
         assert_eq!(cut(&["{", &"x".repeat(ELEMENT_BYTES)]).unwrap_err().kind, ErrorKind::Internal);
     }

@@ -138,6 +138,10 @@ pub(crate) fn describe(cluster: &str, services: &[String]) -> Result<Vec<Service
         let Failure { arn, reason } = failure;
         return Err(ProviderError::unavailable(format!("service {arn} cannot be described: {reason}")));
     }
+    // What is asked for is described or missing; an answer that says neither is none of ECS.
+    if described.services.is_empty() && described.failures.is_empty() && !services.is_empty() {
+        return Err(ProviderError::internal("services: the answer neither describes one nor says that it is missing"));
+    }
     Ok(described.services.into_iter().filter_map(Service::read).collect())
 }
 

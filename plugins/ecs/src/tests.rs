@@ -144,6 +144,9 @@ fn errors_are_told_apart_by_their_names() {
 fn a_reason_that_is_not_absence_is_an_error() {
     play(|_, _| (200, json!({ "services": [], "failures": [{ "arn": "a", "reason": "ACCESS" }] })));
     assert_eq!(ecs().get_replicas("figlet", "openfaas-fn").unwrap_err().kind, ErrorKind::Unavailable);
+    // That it is there or missing is always told.
+    play(|_, _| (200, json!({})));
+    assert_eq!(ecs().get_replicas("figlet", "openfaas-fn").unwrap_err().kind, ErrorKind::Internal);
 }
 
 #[test]

@@ -19,7 +19,14 @@ pub(crate) fn fetch(service: &str, namespace: &str, usage: bool) -> Result<wire:
         // Names were checked before they came here, so what remains is a namespace that the provider does not
         // serve: faasd and faas-netes call that a bad request.
         Err(error) if is_400 => Err(ProviderError { kind: ErrorKind::NotFound, ..error }),
-        answer => answer?.json(ANSWER_BYTES),
+        answer => {
+            let status: wire::Status = answer?.json(ANSWER_BYTES)?;
+            // Any other field may be absent; without this one it is no function's status.
+            if status.name.is_empty() {
+                return Err(ProviderError::internal(format!("function {service}.{namespace}: the answer has no name")));
+            }
+            Ok(status)
+        }
     }
 }
 

@@ -176,7 +176,11 @@ fn a_list_may_be_null_and_may_omit_the_namespace() {
 fn a_scaling_that_fails_with_500_is_told_from_an_absent_function() {
     for (there, kind) in [(404, ErrorKind::NotFound), (200, ErrorKind::Unavailable), (503, ErrorKind::Unavailable)] {
         play_platform(move |request| {
-            Ok(if request.method == "POST" { Answer::new(500, "cannot scale") } else { Answer::new(there, "{}") })
+            Ok(if request.method == "POST" {
+                Answer::new(500, "cannot scale")
+            } else {
+                Answer::new(there, r#"{"name":"figlet"}"#)
+            })
         });
         let error = FaasProvider.set_replicas("figlet", "dev", 1).unwrap_err();
         assert_eq!(error.kind, kind, "{there}");
