@@ -1,4 +1,4 @@
-//! `connect = "kubernetes:in-cluster"` and `connect = "kubeconfig:PATH#CONTEXT"`: where the API
+//! `connect = "kubernetes:in-cluster#DIRECTORY"` and `connect = "kubeconfig:PATH#CONTEXT"`: where the API
 //! server is and how to be known to it, translated into what a grant says otherwise key by key.
 
 use std::path::{Path, PathBuf};
@@ -31,8 +31,8 @@ pub(super) struct Cluster {
 pub(super) fn read(section: &Section<'_>) -> Option<Option<Cluster>> {
     // Not `text`, which would note a value that is none; `connect` is read as a place then.
     let text = section.value("connect")?.get_ref().as_str()?;
-    let read = if text == "kubernetes:in-cluster" {
-        in_cluster(Path::new(ACCOUNT), |name| std::env::var(name).ok())
+    let read = if let Some(account) = account(text) {
+        in_cluster(&section.resolve(account), |name| std::env::var(name).ok())
     } else if let Some(rest) = text.strip_prefix("kubeconfig:") {
         let (path, context) = match rest.split_once('#') {
             Some((path, context)) => (path, Some(context)),
@@ -44,7 +44,9 @@ pub(super) fn read(section: &Section<'_>) -> Option<Option<Cluster>> {
             kubeconfig(&section.resolve(path), context)
         }
     } else if text.starts_with("kubernetes:") {
-        Err("must be \"kubernetes:in-cluster\"; outside of a cluster write \"kubeconfig:PATH\"".to_owned())
+        Err("must be \"kubernetes:in-cluster\", or \"kubernetes:in-cluster#DIRECTORY\" where the account is mounted \
+             elsewhere; outside of a cluster write \"kubeconfig:PATH\""
+            .to_owned())
     } else {
         return None;
     };
@@ -58,6 +60,12 @@ pub(super) fn read(section: &Section<'_>) -> Option<Option<Cluster>> {
         token.into_iter().chain(key).for_each(|source| section.note_secret(source.path()));
     }
     Some(cluster.ok())
+}
+
+/// The directory of the pod's account that `connect` means, if it means one.
+fn account(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("kubernetes:in-cluster")?;
+    if rest.is_empty() { Some(ACCOUNT) } else { rest.strip_prefix('#').filter(|directory| !directory.is_empty()) }
 }
 
 /// The account of the pod that the gateway runs in. Kubernetes' own clients find it the same way.
