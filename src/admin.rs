@@ -43,6 +43,7 @@ use crate::shutdown::Drain;
 use answer::Refusal;
 pub use auth::Auth;
 use functions::Change;
+pub use providers::{MINISIGN, SIGSTORE};
 use route::{Query, Route};
 
 /// The default of [`Config::body_bytes`]: the largest deployment that etcd, and so Kubernetes, keeps

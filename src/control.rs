@@ -15,6 +15,7 @@
 
 mod apply;
 mod change;
+mod files;
 mod metrics;
 mod one;
 mod pipeline;
@@ -30,14 +31,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use apply::Difference;
 pub use change::{Asker, Change, HISTORY, Kind, Outcome, Reached, Step};
+pub use files::{Seen, Watched};
 pub use report::{Canary, Detail, Granted, Overview};
 
 use crate::host::egress::EgressMetrics;
 use crate::host::state::Store;
 use crate::metrics::Registry;
 use crate::name::ProviderName;
-use crate::plugin::Plugins;
-use crate::provider::{ComponentSource, Directory, Listing, ProviderConfig};
+use crate::plugin::{Plugins, Upload};
+use crate::provider::{Directory, Listing, ProviderConfig};
 use crate::query::{Interface, Provider as _};
 use crate::scaler::Scaler;
 use change::{Begin, Record};
@@ -129,8 +131,8 @@ pub enum Component {
     Configured,
     /// A file.
     File(PathBuf),
-    /// These bytes. They are gone with the generation: the next start loads what the configuration names.
-    Bytes(Vec<u8>),
+    /// What was sent. It is gone with the generation: the next start loads what the configuration names.
+    Uploaded(Upload),
 }
 
 /// What the control plane works with: wired by [`app`](crate::app).
@@ -286,23 +288,6 @@ impl Control {
     #[must_use]
     pub fn configured(&self, provider: &ProviderName) -> Option<ProviderConfig> {
         Some(self.slot(provider).ok()?.state().configured.clone())
-    }
-
-    /// The files that the configuration names as components, by provider.
-    #[must_use]
-    pub fn component_files(&self) -> Vec<(ProviderName, PathBuf)> {
-        let slots: Vec<_> = self.slots().all().cloned().collect();
-        let file = |slot: &Arc<Slot>| match &slot.state().configured.component {
-            ComponentSource::File(path) => Some((slot.name.clone(), path.clone())),
-            ComponentSource::Builtin(_) => None,
-        };
-        slots.iter().filter_map(file).collect()
-    }
-
-    /// Notes what the configured file has now; whether that is other than when it was looked at last.
-    #[must_use]
-    pub fn look(&self, provider: &ProviderName, digest: crate::name::Digest) -> bool {
-        self.slot(provider).is_ok_and(|slot| slot.state().seen.replace(digest) != Some(digest))
     }
 
     /// Asks each platform once whether it answers and takes the credentials, for the log: a gateway

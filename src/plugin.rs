@@ -51,7 +51,7 @@ pub use compile::{CompileLimits, Sandbox};
 pub use convert::records;
 pub use engine::{EngineConfig, EngineError};
 pub use inspect::Inspection;
-pub use load::{LoadStep, Plugins};
+pub use load::{LoadStep, Plugins, Upload};
 pub use loaded::{Candidate, HostParts};
 pub use lock::lock_entry;
 pub use manifest::Manifest;

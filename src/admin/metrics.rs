@@ -28,7 +28,7 @@ pub async fn serve(
     let replicas =
         registry.gauges("gateway_service_count", "Current count of replicas for function", &["function_name"]);
     let answer = move |request: Request<_>, _peer| std::future::ready(reply(&request, &registry, &replicas, &counts));
-    serve::serve(&listener, LONGEST, answer, stop).await;
+    serve::serve(&listener, (LONGEST, serve::HEADER_BYTES), answer, stop).await;
 }
 
 fn reply<B>(request: &Request<B>, registry: &Registry, replicas: &IntGaugeVec, counts: &Counts) -> Response<Body> {

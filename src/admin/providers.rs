@@ -3,13 +3,15 @@
 //! | request | what |
 //! | --- | --- |
 //! | `GET /providers`, `GET /providers/NAME` | all in a line each; everything about one, with its history |
-//! | `PUT /providers/NAME` | another component: its bytes, or `{"path": "/..."}` as `application/json`; `?dry-run=true` stops before the publish |
+//! | `PUT /providers/NAME` | another component: its bytes, with its signatures in [`MINISIGN`] and [`SIGSTORE`], or `{"path": "/..."}` as `application/json`; `?dry-run=true` stops before the publish |
 //! | `POST /providers/NAME/rollback` | the generation before |
 //! | `DELETE /providers/NAME` | removes it until the configuration is read again |
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -19,10 +21,18 @@ use super::route::Query;
 use super::{Body, answer};
 use crate::control::{Asker, Change, Component, Control, ControlError, Outcome};
 use crate::name::ProviderName;
+use crate::plugin::Upload;
 use crate::respond::{CallId, Problem};
+use crate::trust::signature::{SIGNATURE_MAX_BYTES, Sent};
 
 /// How long a component may take to arrive. It comes from this machine.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The header with the `.minisig` of an uploaded component, as base64.
+pub const MINISIGN: &str = "x-wicketgate-minisign";
+
+/// The header with the sigstore bundle of an uploaded component, as base64.
+pub const SIGSTORE: &str = "x-wicketgate-sigstore";
 
 /// The longest `{"path": ...}`.
 const PATH_BYTES: usize = 8 << 10;
@@ -139,6 +149,7 @@ where
         path: PathBuf,
     }
 
+    let signatures = Sent { minisign: signature(headers, MINISIGN)?, sigstore: signature(headers, SIGSTORE)? };
     let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_place = media.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"));
     let most = if is_place { PATH_BYTES } else { usize::try_from(limit).unwrap_or(usize::MAX) };
@@ -156,7 +167,7 @@ where
         if bytes.is_empty() {
             return Ok(Component::Configured);
         }
-        return Ok(Component::Bytes(bytes.to_vec()));
+        return Ok(Component::Uploaded(Upload { component: bytes.to_vec(), signatures }));
     }
     let place: Place = serde_json::from_slice(&bytes)
         .map_err(|error| Refusal::Input(format!("the body must be {{\"path\": \"/...\"}}: {error}")))?;
@@ -164,4 +175,15 @@ where
         return Err(Refusal::Input(format!("{} is no absolute path", place.path.display())));
     }
     Ok(Component::File(place.path))
+}
+
+/// A signature out of a header.
+fn signature(headers: &http::HeaderMap, name: &'static str) -> Result<Option<String>, Refusal> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let text = STANDARD.decode(value.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    match text {
+        Some(text) if text.len() as u64 <= SIGNATURE_MAX_BYTES => Ok(Some(text)),
+        Some(_) => Err(Refusal::Input(format!("{name} holds more than {SIGNATURE_MAX_BYTES} bytes"))),
+        None => Err(Refusal::Input(format!("{name} must be the file as base64 in one line, e.g. of `base64 -w0`"))),
+    }
 }

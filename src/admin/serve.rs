@@ -21,8 +21,8 @@ const CONNECTIONS: usize = 64;
 /// How long a header section may take, and an idle connection lives.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest header section in bytes; hyper's buffer takes no less than 8 KiB.
-const HEADER_BYTES: usize = 16 << 10;
+/// The longest header section in bytes for whoever says nothing else; hyper's buffer takes no less than 8 KiB.
+pub(super) const HEADER_BYTES: usize = 16 << 10;
 
 /// How long to wait after the system refused to accept, e.g. since no file descriptor is free.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -65,9 +65,13 @@ impl Accept for tokio::net::UnixListener {
 }
 
 /// Serves until `stop` resolves; open connections then have a second. No connection takes longer than
-/// `longest` in all, a slow reader's included.
-pub(super) async fn serve<A, F, R>(listener: &A, longest: Duration, answer: F, stop: impl Future<Output = ()> + Send)
-where
+/// `longest` in all, a slow reader's included, and no header section has more than `header_bytes`.
+pub(super) async fn serve<A, F, R>(
+    listener: &A,
+    (longest, header_bytes): (Duration, usize),
+    answer: F,
+    stop: impl Future<Output = ()> + Send,
+) where
     A: Accept,
     F: Fn(Request<Incoming>, Option<(u32, Option<i32>)>) -> R + Send + Sync + 'static,
     R: Future<Output = Response<Body>> + Send,
@@ -91,7 +95,7 @@ where
                 let (answer, peer) = (Arc::clone(&answer), A::peer(&stream));
                 connections.spawn(async move {
                     // A timeout, a broken connection and a polite end all end only this one.
-                    let _ended = tokio::time::timeout(longest, connection(stream, peer, answer)).await;
+                    let _ended = tokio::time::timeout(longest, connection(stream, peer, answer, header_bytes)).await;
                     drop(permit);
                 });
             }
@@ -104,7 +108,12 @@ where
     let _timed_out = tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
 }
 
-async fn connection<S, F, R>(stream: S, peer: Option<(u32, Option<i32>)>, answer: Arc<F>) -> hyper::Result<()>
+async fn connection<S, F, R>(
+    stream: S,
+    peer: Option<(u32, Option<i32>)>,
+    answer: Arc<F>,
+    header_bytes: usize,
+) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>, Option<(u32, Option<i32>)>) -> R + Send + Sync + 'static,
@@ -117,7 +126,7 @@ where
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEADER_BYTES)
+        .max_buf_size(header_bytes)
         .serve_connection(TokioIo::new(stream), service)
         .await
 }

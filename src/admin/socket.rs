@@ -11,6 +11,9 @@ use crate::control::{Asker, Control};
 /// How long a connection may take in all: a canary may be waited for.
 const LONGEST: Duration = Duration::from_secs(3600);
 
+/// The longest header section in bytes: two signatures of at most 64 KiB, each as base64, and the rest.
+const HEADER_BYTES: usize = 256 << 10;
+
 /// Why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("admin socket {path} cannot be opened; name another one as listen.admin")]
@@ -51,7 +54,7 @@ impl Socket {
                 providers::reply(request, Asker::Admin { uid, pid }, &control).await
             }
         };
-        serve::serve(&self.listener, LONGEST, answer, stop).await;
+        serve::serve(&self.listener, (LONGEST, HEADER_BYTES), answer, stop).await;
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, ConfigError, FILE_BYTES, KeyChange, chain};
-use crate::control::{Asker, Change, Component, Control, ControlError, Outcome};
+use crate::control::{Asker, Change, Component, Control, ControlError, Outcome, Seen, Watched};
 use crate::name::{Digest, ProviderName};
 
 /// How many pauses a burst of events may have before it is looked at all the same.
@@ -203,19 +203,18 @@ impl Reload {
         }
     }
 
-    /// Loads components whose files have other bytes than before.
+    /// Loads components whose files, or those of their signatures, have other bytes than before.
     async fn components(&self, by: Asker) {
-        for (provider, file) in self.control.component_files() {
+        for watched in self.control.files() {
+            let (provider, file) = (watched.provider.clone(), watched.component.clone());
             // One that is being changed is looked at afterwards.
             if self.taking.as_ref().is_some_and(|taking| taking.providers.contains(&provider)) {
                 continue;
             }
-            let limit = self.control.component_bytes(&provider).unwrap_or(0);
-            let looked = file.clone();
-            let found = tokio::task::spawn_blocking(move || digest(&looked, limit)).await.ok().flatten();
+            let found = tokio::task::spawn_blocking(move || seen(&watched)).await.ok().flatten();
             // A file that is not there is being replaced, or will be.
             let Some(found) = found.filter(|found| self.control.look(&provider, *found)) else { continue };
-            tracing::info!(%provider, file = %file.display(), digest = %found, %by, "the component changed");
+            tracing::info!(%provider, file = %file.display(), digest = %found.component, %by, "the component, or its signature, changed");
             let control = self.control.clone();
             // A canary takes its time, and another provider's change does not wait for it.
             tokio::spawn(async move {
@@ -229,8 +228,12 @@ impl Reload {
     /// Listens where the files are now.
     fn follow_files(&mut self) {
         let Some(watch) = &mut self.watch else { return };
-        let components = self.control.component_files().into_iter().map(|(_, file)| file);
-        watch.follow(components.chain(self.origin.file.clone()).collect());
+        let mut files: BTreeSet<PathBuf> = self.origin.file.clone().into_iter().collect();
+        for watched in self.control.files() {
+            files.extend(watched.signature.files(&watched.component));
+            files.insert(watched.component);
+        }
+        watch.follow(files);
     }
 }
 
@@ -315,6 +318,14 @@ fn concerns(path: &Path, files: &std::sync::Mutex<BTreeSet<PathBuf>>) -> bool {
     let is_link = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(".."));
     let files = files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     is_link || files.iter().any(|file| std::path::absolute(file).is_ok_and(|file| file == path))
+}
+
+/// What a provider's files have now; `None` if the component cannot be read.
+fn seen(watched: &Watched) -> Option<Seen> {
+    // The signatures first: one that is written in between is looked at once more.
+    let signature = &watched.signature;
+    let signatures = signature.is_on().then(|| signature.state(&watched.component));
+    Some(Seen { component: digest(&watched.component, watched.component_bytes)?, signatures })
 }
 
 /// The digest of a file; `None` if it cannot be read or is larger than `most` bytes.

@@ -4,16 +4,20 @@ mod client;
 mod show;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::accept::{AcceptError, Offline};
 use super::{Source, help};
+use crate::admin::{MINISIGN, SIGSTORE};
 use crate::config::{AdminSocket, ConfigError, places};
 use crate::name::ProviderName;
+use crate::trust::signature;
 use client::{Answer, Request};
 
 /// The name of the admin socket in the state directory.
@@ -175,13 +179,12 @@ impl Provider {
                 Request::get(&format!("/providers/{name}"))
             }
             ProviderCommand::Swap { name, file, dry_run } => {
-                let body = match file {
-                    None => Vec::new(),
-                    Some(file) => std::fs::read(file)
-                        .map_err(|source| ProviderError::Unreadable { file: file.clone(), source })?,
-                };
                 let query = if *dry_run { "?dry-run=true" } else { "" };
-                Request::put(&format!("/providers/{name}{query}"), body)
+                let target = format!("/providers/{name}{query}");
+                match file {
+                    None => Request::put(&target, Vec::new()),
+                    Some(file) => upload(&target, file)?,
+                }
             }
             ProviderCommand::Rollback { name } => Request::post(&format!("/providers/{name}/rollback")),
             ProviderCommand::Remove { name } => Request::delete(&format!("/providers/{name}")),
@@ -202,6 +205,24 @@ impl Provider {
             ProviderCommand::Offline(_) => String::new(),
         }
     }
+}
+
+/// A component, with the signatures that lie beside it. The gateway judges them.
+fn upload(target: &str, file: &Path) -> Result<Request, ProviderError> {
+    let unreadable = |file: &Path| {
+        let file = file.to_owned();
+        move |source| ProviderError::Unreadable { file, source }
+    };
+    let mut request = Request::put(target, std::fs::read(file).map_err(unreadable(file))?);
+    for (name, suffix) in [(MINISIGN, signature::MINISIGN_SUFFIX), (SIGSTORE, signature::BUNDLE_SUFFIX)] {
+        let path = signature::with_suffix(file, suffix);
+        match signature::read_text(&path, signature::SIGNATURE_MAX_BYTES) {
+            Ok(text) => request = request.with(name, STANDARD.encode(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(unreadable(&path)(source)),
+        }
+    }
+    Ok(request)
 }
 
 /// What the gateway said against it: the sentence of an error, or the reason of a refusal.

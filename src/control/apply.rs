@@ -7,11 +7,12 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::change::{Asker, Change, Kind, Outcome, Record, Step};
+use super::files::{Seen, signatures};
 use super::pipeline::Load;
 use super::slot::{Slot, entry_of};
 use super::together::{AT_ONCE, Work};
 use super::{Control, ControlError, ProviderFailed, Refused, StartRefusal};
-use crate::name::ProviderName;
+use crate::name::{Digest, ProviderName};
 use crate::provider::ProviderConfig;
 
 /// What is different in a new configuration.
@@ -89,8 +90,9 @@ impl Control {
 
     async fn start_one(&self, slot: &Slot, config: ProviderConfig) -> Result<(), StartRefusal> {
         let record = self.begin(slot, Kind::Configure, Asker::Start, &config, config.component.to_string());
-        let loaded = self.load(slot, Load { config, bytes: None }, &record).await;
-        slot.state().seen = record.now().digest;
+        let signatures = signatures(&config).await;
+        let loaded = self.load(slot, Load { config, upload: None }, &record).await;
+        slot.state().seen = Seen::of(record.now().digest, signatures);
         match loaded {
             Ok(prepared) => {
                 let version = self.version(slot, &prepared);
@@ -165,11 +167,12 @@ impl Control {
                 None => gone.push(slot),
             }
         }
-        let works: Vec<Work> = stream::iter(works).buffered(AT_ONCE).collect().await;
+        let works: Vec<_> = stream::iter(works).buffered(AT_ONCE).collect().await;
+        let (works, signatures): (Vec<Work>, Vec<_>) = works.into_iter().unzip();
         let changing: Vec<_> = works.iter().map(|work| (Arc::clone(&work.slot), Arc::clone(&work.record))).collect();
         Ok(match self.take_over(works).await {
             Ok(taken) => {
-                self.settle(&changing, &gone, order);
+                self.settle(&changing, &signatures, &gone, order);
                 for ((slot, record), taken) in changing.iter().zip(taken) {
                     self.tell_scaler(slot, &taken);
                     self.drain(slot, record, taken.order);
@@ -182,20 +185,28 @@ impl Control {
         })
     }
 
-    async fn work(&self, slot: Arc<Slot>, config: ProviderConfig, by: Asker) -> Work {
+    /// Answers also with what the signatures were before they were checked.
+    async fn work(&self, slot: Arc<Slot>, config: ProviderConfig, by: Asker) -> (Work, Option<Digest>) {
         let record = self.begin(&slot, Kind::Configure, by, &config, config.component.to_string());
-        let prepared = self.prepare(&slot, Load { config, bytes: None }, &record).await;
-        Work { slot, record, prepared }
+        let signatures = signatures(&config).await;
+        let prepared = self.prepare(&slot, Load { config, upload: None }, &record).await;
+        (Work { slot, record, prepared }, signatures)
     }
 
     /// Writes down what was taken, and lists it.
-    fn settle(&self, changing: &[(Arc<Slot>, Arc<Record>)], gone: &[Arc<Slot>], order: Vec<ProviderName>) {
-        for (slot, record) in changing {
+    fn settle(
+        &self,
+        changing: &[(Arc<Slot>, Arc<Record>)],
+        signatures: &[Option<Digest>],
+        gone: &[Arc<Slot>],
+        order: Vec<ProviderName>,
+    ) {
+        for ((slot, record), signatures) in changing.iter().zip(signatures) {
             let mut state = slot.state();
             if let Some(config) = state.active.as_ref().map(|active| active.config.clone()) {
                 state.configured = config;
             }
-            state.seen = record.now().digest;
+            state.seen = Seen::of(record.now().digest, *signatures);
         }
         let mut slots = self.slots();
         for (slot, _) in changing {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::change::{Asker, Change, Kind, Outcome, Step};
+use super::files::{Seen, signatures};
 use super::pipeline::Load;
 use super::slot::{Slot, Version};
 use super::together::Work;
 use super::{Component, Control, ControlError};
 use crate::name::{Namespace, ProviderName};
-use crate::provider::ComponentSource;
+use crate::provider::{ComponentSource, ProviderConfig};
 
 /// Why a canary ended, where somebody asked for it.
 const ASKED_FOR: &str = "it was asked for";
@@ -49,10 +50,12 @@ impl Control {
         let (mut config, configured) = {
             let state = slot.state();
             let active = state.active.as_ref().map_or(&state.configured, |active| &active.config);
-            (active.clone(), state.configured.component.clone())
+            // Whose signatures count is what the configuration says now, whatever was rolled back to.
+            let signature = state.configured.signature.clone();
+            (ProviderConfig { signature, ..active.clone() }, state.configured.component.clone())
         };
-        let bytes = match component {
-            Component::Bytes(bytes) => Some(bytes),
+        let upload = match component {
+            Component::Uploaded(upload) => Some(upload),
             Component::File(path) => {
                 config.component = ComponentSource::File(path);
                 None
@@ -62,17 +65,21 @@ impl Control {
                 None
             }
         };
-        let is_configured = bytes.is_none() && config.component == configured;
-        let shown = if bytes.is_some() { "uploaded".to_owned() } else { config.component.to_string() };
+        let is_configured = upload.is_none() && config.component == configured;
+        if !is_configured {
+            config.signature = config.signature.beside_another();
+        }
+        let signatures = if is_configured { signatures(&config).await } else { None };
+        let shown = if upload.is_some() { "uploaded".to_owned() } else { config.component.to_string() };
         let kind = if dry_run { Kind::DryRun } else { Kind::Swap };
         let record = self.begin(slot, kind, by, &config, shown);
-        let prepared = self.prepare(slot, Load { config, bytes }, &record).await;
+        let prepared = self.prepare(slot, Load { config, upload }, &record).await;
         if dry_run {
             return record.end(prepared.err().map_or(Outcome::Ready, Outcome::from));
         }
         if is_configured {
             // Whatever becomes of it: the same bytes are not tried again by themselves.
-            slot.state().seen = record.now().digest;
+            slot.state().seen = Seen::of(record.now().digest, signatures);
         }
         let work = Work { slot: Arc::clone(slot), record: Arc::clone(&record), prepared };
         match self.take_over(vec![work]).await {

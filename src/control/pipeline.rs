@@ -11,7 +11,7 @@ use super::{Control, Refused, StartRefusal};
 use crate::host::egress::Egress;
 use crate::host::processes::Processes;
 use crate::plugin::shadow::{self, ShadowReport};
-use crate::plugin::{Candidate, HostParts};
+use crate::plugin::{Candidate, HostParts, Upload};
 use crate::provider::ProviderConfig;
 
 /// Bytes of groups that are remembered for a provider: a thousand with some variables each.
@@ -29,7 +29,7 @@ pub(super) struct Prepared {
 pub(super) struct Load {
     pub(super) config: ProviderConfig,
     /// What was handed over, in place of what the configuration names.
-    pub(super) bytes: Option<Vec<u8>>,
+    pub(super) upload: Option<Upload>,
 }
 
 /// What did not pass a step.
@@ -41,8 +41,8 @@ fn refused(step: &Step) -> impl FnOnce(String) -> Refused + use<> {
 impl Control {
     /// Loads a candidate, as far as that goes without asking a platform.
     pub(super) async fn load(&self, slot: &Slot, load: Load, record: &Record) -> Result<Prepared, StartRefusal> {
-        let Load { config, bytes } = load;
-        let component = if bytes.is_some() { "uploaded".to_owned() } else { config.component.to_string() };
+        let Load { config, upload } = load;
+        let component = if upload.is_some() { "uploaded".to_owned() } else { config.component.to_string() };
         let (shared, egress) = (&self.shared, config.clone());
         let metrics = shared.egress.clone();
         // Reads the files of credentials.
@@ -56,7 +56,7 @@ impl Control {
         let state = shared.store.provider(&config.name, config.limits.state_quota);
         let processes = self.processes(slot, &config).map_err(StartRefusal::Grant)?;
         let parts = HostParts { egress: Arc::new(egress), state, processes };
-        let loaded = shared.plugins.load_from(&config, bytes, parts, &|step| record.loaded(step)).await;
+        let loaded = shared.plugins.load_from(&config, upload, parts, &|step| record.loaded(step)).await;
         let candidate = loaded.map_err(|error| {
             StartRefusal::Plugin(Refused { at: error.refusal.step(), reason: chain(&error.refusal) })
         })?;

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ControlError;
 use super::change::{History, Record};
+use super::files::Seen;
 use super::retire::Retirement;
 use crate::host::processes::Processes;
 use crate::name::{Digest, ProviderName};
@@ -78,8 +79,8 @@ pub(super) struct State {
     /// What the directory has of it; there is none until a first generation was published, unless the
     /// gateway started without one.
     pub(super) entry: Option<Arc<Entry>>,
-    /// The digest that the configured file had when it was looked at last.
-    pub(super) seen: Option<Digest>,
+    /// What the configured files had when they were looked at last.
+    pub(super) seen: Option<Seen>,
     pub(super) processes: Option<Processes>,
     /// Platforms whose functions are being set to no instances.
     pub(super) retirements: Vec<Retirement>,

@@ -39,7 +39,7 @@ use crate::name::{Digest, ProviderName};
 use crate::provider::switches::{Check, is_off};
 use crate::provider::{ComponentSource, ProviderConfig};
 use crate::trust::lock::Keeper;
-use crate::trust::signature::{SignatureError, Signer};
+use crate::trust::signature::{Sent, Signer};
 use crate::trust::used::Use;
 
 /// A step of loading that was passed.
@@ -59,6 +59,15 @@ pub enum LoadStep {
     Typed,
     /// Imports and manifest were compared with what the operator granted.
     Compared,
+}
+
+/// A component that was handed over, in place of what the configuration names.
+#[derive(Clone, Debug, Default)]
+pub struct Upload {
+    /// Its bytes.
+    pub component: Vec<u8>,
+    /// What was sent with it to say who made it.
+    pub signatures: Sent,
 }
 
 /// Loads plugins: the engine, the cache of machine code, and what all plugins share.
@@ -146,7 +155,7 @@ impl Plugins {
         self.load_from(config, None, parts, &|_step| ()).await
     }
 
-    /// The same from bytes that were handed over, if there are some, with a word after each step.
+    /// The same from what was handed over, if something was, with a word after each step.
     ///
     /// # Errors
     /// See [`LoadError`]; nothing that runs has changed.
@@ -156,12 +165,12 @@ impl Plugins {
     pub async fn load_from(
         &self,
         config: &ProviderConfig,
-        bytes: Option<Vec<u8>>,
+        upload: Option<Upload>,
         parts: HostParts,
         passed: &(dyn Fn(LoadStep) + Send + Sync),
     ) -> Result<Candidate, LoadError> {
         let began = Moment::now();
-        let loaded = self.run(config, bytes, parts, passed).await;
+        let loaded = self.run(config, upload, parts, passed).await;
         match loaded {
             Ok(plugin) => {
                 self.metrics.loaded(&config.name, "ok");
@@ -180,25 +189,25 @@ impl Plugins {
     async fn run(
         &self,
         config: &ProviderConfig,
-        bytes: Option<Vec<u8>>,
+        upload: Option<Upload>,
         parts: HostParts,
         passed: &(dyn Fn(LoadStep) + Send + Sync),
     ) -> Result<Loaded, Refusal> {
         let provider = &config.name;
-        let is_uploaded = bytes.is_some();
         let max_bytes = config.limits.component_bytes;
-        let bytes = match bytes {
-            Some(bytes) if bytes.len() as u64 > max_bytes => return Err(Refusal::TooLarge { max_bytes }),
-            Some(bytes) => bytes,
-            None => fetch::fetch(&config.component, max_bytes).await?,
+        let (bytes, sent) = match upload {
+            Some(upload) if upload.component.len() as u64 > max_bytes => return Err(Refusal::TooLarge { max_bytes }),
+            Some(upload) => (upload.component, Some(upload.signatures)),
+            None => (fetch::fetch(&config.component, max_bytes).await?, None),
         };
+        let is_bundled = sent.is_none() && matches!(config.component, ComponentSource::Builtin(_));
         passed(LoadStep::Fetched(Digest::of(&bytes)));
         let digest = Digest::of(&bytes);
         tracing::debug!(%provider, %digest, bytes = bytes.len(), "fetched");
         if let Some(pinned) = config.digest.filter(|pinned| *pinned != digest) {
             return Err(Refusal::Digest { pinned, found: digest });
         }
-        let (bytes, signer) = verify(config, bytes, is_uploaded).await?;
+        let (bytes, signer) = verify(config, bytes, sent).await?;
         if let Some(signer) = &signer {
             tracing::info!(%provider, key = signer.key, comment = signer.comment, "signature verified");
         }
@@ -216,7 +225,6 @@ impl Plugins {
         if let Some(used) = &self.used {
             parts.egress.record(&used.of(provider));
         }
-        let is_bundled = !is_uploaded && matches!(config.component, ComponentSource::Builtin(_));
         let engine = self.engine.wasmtime();
         let facts =
             Facts { digest, manifest: &manifest, signer: signer.as_ref(), component: &component, engine, is_bundled };
@@ -354,24 +362,24 @@ impl Plugins {
     }
 }
 
-/// Checks the signature of the bytes that were read, so that no other ones can take their place.
+/// Checks the signature of the bytes that were read, so that no other ones can take their place. What was sent is
+/// no part of the binary, even if it replaces a bundled plugin.
 async fn verify(
     config: &ProviderConfig,
     bytes: Vec<u8>,
-    is_uploaded: bool,
+    sent: Option<Sent>,
 ) -> Result<(Vec<u8>, Option<Signer>), Refusal> {
     let (source, policy) = (config.component.clone(), config.signature.clone());
-    let is_builtin = matches!(source, ComponentSource::Builtin(_));
-    // What was uploaded in the place of a bundled plugin is not part of the binary.
-    if is_builtin && is_uploaded && policy.require {
-        return Err(Refusal::Signature(SignatureError::Uploaded));
-    }
-    if !policy.is_on() || is_builtin {
+    if !policy.is_on() || sent.is_none() && matches!(source, ComponentSource::Builtin(_)) {
         return Ok((bytes, None));
     }
-    let check = move || match policy.verify(&source, &bytes, SystemTime::now()) {
-        Ok(signer) => Ok((bytes, signer)),
-        Err(error) => Err(Refusal::Signature(error)),
+    let check = move || {
+        let now = SystemTime::now();
+        let signer = match &sent {
+            Some(sent) => policy.verify_sent(sent, &bytes, now),
+            None => policy.verify(&source, &bytes, now),
+        };
+        signer.map(|signer| (bytes, signer)).map_err(Refusal::Signature)
     };
     let (bytes, signer) = tokio::task::spawn_blocking(check).await.map_err(|_panicked| Refusal::CompilerPanicked)??;
     if signer.is_none() {

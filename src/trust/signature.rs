@@ -17,10 +17,17 @@ use std::time::SystemTime;
 pub use minisign::{InvalidKey, MinisignKey, TrustedKey};
 pub use sigstore::{NoProof, TrustedIdentity};
 
+use crate::name::Digest;
 use crate::provider::ComponentSource;
 
 /// The longest signature or bundle, in bytes. Real ones have about 300, and 4 to 12 thousand.
 pub const SIGNATURE_MAX_BYTES: u64 = 64 << 10;
+
+/// What a component's path and this are is the path of its minisign signature.
+pub const MINISIGN_SUFFIX: &str = ".minisig";
+
+/// The same of its sigstore bundle.
+pub const BUNDLE_SUFFIX: &str = ".sigstore.json";
 
 /// The most characters of a signer's description that are kept.
 pub const COMMENT_MAX_CHARS: usize = 200;
@@ -63,6 +70,15 @@ impl Days {
     }
 }
 
+/// Signatures that were handed over together with a component, in place of files beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// The text of a `.minisig`.
+    pub minisign: Option<String>,
+    /// The text of a sigstore bundle.
+    pub sigstore: Option<String>,
+}
+
 /// Who vouches for a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signer {
@@ -89,8 +105,8 @@ pub enum SignatureError {
         /// Where one was looked for.
         paths: Vec<PathBuf>,
     },
-    /// It was sent over the admin socket in the place of a bundled plugin, which has no signature.
-    #[error("it was uploaded without a signature; write component = \"/path/to/it.wasm\", with its .minisig beside it")]
+    /// It was sent over the admin socket, and no signature that counts with it.
+    #[error("it was uploaded without its signature; send that too, as docs/admin-api.md says")]
     Uploaded,
     /// It cannot be read.
     #[error("its signature {} cannot be read", path.display())]
@@ -193,28 +209,74 @@ impl SignaturePolicy {
             return Ok(None);
         }
         let minisign = self.minisign_file(path).map(|path| {
-            let check = |text: &str, origin: &str| minisign::check(&self.keys, text, component, now, origin);
+            let check = |text: &str, origin: &str| self.check_minisign(text, component, now, origin);
             beside(path, self.file.is_some(), check)
         });
-        if let Some(Beside::Fits(signer)) = minisign {
+        let sigstore = || {
+            self.bundle_file(path).map(|path| {
+                let check = |text: &str, origin: &str| sigstore::check(&self.identities, text, component, origin);
+                beside(path, self.bundle.is_some(), check)
+            })
+        };
+        self.one_of(minisign, sigstore, |paths| SignatureError::Unsigned { paths })
+    }
+
+    /// Checks the signatures that were sent with a component, whatever it is to replace.
+    ///
+    /// # Errors
+    /// See [`SignatureError`].
+    pub fn verify_sent(
+        &self,
+        sent: &Sent,
+        component: &[u8],
+        now: SystemTime,
+    ) -> Result<Option<Signer>, SignatureError> {
+        let known = |text: &Option<String>, is_read: bool| text.clone().filter(|_| is_read);
+        let minisign = known(&sent.minisign, !self.keys.is_empty())
+            .map(|text| self.check_minisign(&text, component, now, "the signature that was sent").into());
+        let sigstore = || {
+            known(&sent.sigstore, !self.identities.is_empty())
+                .map(|text| sigstore::check(&self.identities, &text, component, "that was sent").into())
+        };
+        self.one_of(minisign, sigstore, |_paths| SignatureError::Uploaded)
+    }
+
+    /// One that fits is enough; of several that do not, each is told.
+    fn one_of(
+        &self,
+        minisign: Option<Checked>,
+        sigstore: impl FnOnce() -> Option<Checked>,
+        unsigned: impl FnOnce(Vec<PathBuf>) -> SignatureError,
+    ) -> Result<Option<Signer>, SignatureError> {
+        if let Some(Checked::Fits(signer)) = minisign {
             return Ok(Some(signer));
         }
-        let sigstore = self.bundle_file(path).map(|path| {
-            let check = |text: &str, origin: &str| sigstore::check(&self.identities, text, component, origin);
-            beside(path, self.bundle.is_some(), check)
-        });
-        match (minisign, sigstore) {
-            (Some(Beside::Fits(signer)), _) | (_, Some(Beside::Fits(signer))) => Ok(Some(signer)),
-            (Some(Beside::Wrong(minisign)), Some(Beside::Wrong(sigstore))) => {
+        match (minisign, sigstore()) {
+            (Some(Checked::Fits(signer)), _) | (_, Some(Checked::Fits(signer))) => Ok(Some(signer)),
+            (Some(Checked::Wrong(minisign)), Some(Checked::Wrong(sigstore))) => {
                 Err(SignatureError::Neither { minisign: Box::new(minisign), sigstore: Box::new(sigstore) })
             }
-            (Some(Beside::Wrong(error)), _) | (_, Some(Beside::Wrong(error))) => Err(error),
+            (Some(Checked::Wrong(error)), _) | (_, Some(Checked::Wrong(error))) => Err(error),
             (minisign, sigstore) if self.require => {
-                let paths = [minisign, sigstore].into_iter().flatten().filter_map(Beside::missing).collect();
-                Err(SignatureError::Unsigned { paths })
+                Err(unsigned([minisign, sigstore].into_iter().flatten().filter_map(Checked::missing).collect()))
             }
-            (None | Some(Beside::Missing(_)), None | Some(Beside::Missing(_))) => Ok(None),
+            (None | Some(Checked::Missing(_)), None | Some(Checked::Missing(_))) => Ok(None),
         }
+    }
+
+    /// The same policy for another component than the configured one: its signatures are beside it.
+    #[must_use]
+    pub fn beside_another(mut self) -> Self {
+        (self.file, self.bundle) = (None, None);
+        self
+    }
+
+    /// What the signatures of a component are now, so that a change of them is noticed. A file that is not there,
+    /// or cannot be read, is one too. Blocks for reading some small files.
+    #[must_use]
+    pub fn state(&self, component: &Path) -> Digest {
+        let texts: Vec<_> = self.files(component).map(|path| read_text(&path, SIGNATURE_MAX_BYTES).ok()).collect();
+        Digest::of(format!("{texts:?}").as_bytes())
     }
 
     /// Where signatures of a component are looked for.
@@ -227,12 +289,12 @@ impl SignaturePolicy {
     /// Also where nothing is named, so that somebody is told where it would be.
     fn minisign_file(&self, component: &Path) -> Option<PathBuf> {
         let is_read = !self.keys.is_empty() || self.identities.is_empty();
-        is_read.then(|| self.file.clone().unwrap_or_else(|| with_suffix(component, ".minisig")))
+        is_read.then(|| self.file.clone().unwrap_or_else(|| with_suffix(component, MINISIGN_SUFFIX)))
     }
 
     fn bundle_file(&self, component: &Path) -> Option<PathBuf> {
         let is_read = !self.identities.is_empty();
-        is_read.then(|| self.bundle.clone().unwrap_or_else(|| with_suffix(component, ".sigstore.json")))
+        is_read.then(|| self.bundle.clone().unwrap_or_else(|| with_suffix(component, BUNDLE_SUFFIX)))
     }
 
     /// Checks a minisign signature's text; `origin` says in messages where it came from.
@@ -250,14 +312,23 @@ impl SignaturePolicy {
     }
 }
 
-/// What became of one of the files beside a component.
-enum Beside {
+/// What became of one of the signatures of a component.
+enum Checked {
     Fits(Signer),
     Wrong(SignatureError),
     Missing(PathBuf),
 }
 
-impl Beside {
+impl From<Result<Signer, SignatureError>> for Checked {
+    fn from(checked: Result<Signer, SignatureError>) -> Self {
+        match checked {
+            Ok(signer) => Self::Fits(signer),
+            Err(error) => Self::Wrong(error),
+        }
+    }
+}
+
+impl Checked {
     fn missing(self) -> Option<PathBuf> {
         match self {
             Self::Missing(path) => Some(path),
@@ -267,27 +338,30 @@ impl Beside {
 }
 
 /// A file whose path is written out has to be there.
-fn beside(path: PathBuf, is_named: bool, check: impl FnOnce(&str, &str) -> Result<Signer, SignatureError>) -> Beside {
+fn beside(path: PathBuf, is_named: bool, check: impl FnOnce(&str, &str) -> Result<Signer, SignatureError>) -> Checked {
     match read_text(&path, SIGNATURE_MAX_BYTES) {
-        Ok(text) => match check(&text, &path.display().to_string()) {
-            Ok(signer) => Beside::Fits(signer),
-            Err(error) => Beside::Wrong(error),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => Beside::Missing(path),
+        Ok(text) => check(&text, &path.display().to_string()).into(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => Checked::Missing(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Beside::Wrong(SignatureError::Unsigned { paths: vec![path] })
+            Checked::Wrong(SignatureError::Unsigned { paths: vec![path] })
         }
-        Err(source) => Beside::Wrong(SignatureError::Unreadable { path, source }),
+        Err(source) => Checked::Wrong(SignatureError::Unreadable { path, source }),
     }
 }
 
-fn with_suffix(component: &Path, suffix: &str) -> PathBuf {
+/// The path of a component's signature beside it.
+#[must_use]
+pub fn with_suffix(component: &Path, suffix: &str) -> PathBuf {
     let mut path = component.as_os_str().to_owned();
     path.push(suffix);
     path.into()
 }
 
-fn read_text(path: &Path, most: u64) -> io::Result<String> {
+/// Reads a file of at most `most` bytes. Blocks.
+///
+/// # Errors
+/// It cannot be read, is no regular file, is longer, or no UTF-8.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     let file = std::fs::File::open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));

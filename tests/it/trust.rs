@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::harness::{GatewayBuilder, Platform, faas_provider, wait_until};
+use crate::harness::{Gateway, GatewayBuilder, Platform, faas_provider, wait_until};
 use crate::plugins::fixtures;
 use crate::sigstore::{IDENTITY, ISSUER, SIGNED_AT, Sigstore, Wish};
 
@@ -149,6 +149,92 @@ fn inspect_names_the_signer() {
     let (status, out, _) = said(&wicketgate(&["plugin", "inspect", &file, "--config", &config]));
     assert_eq!(status, Some(0), "{out}");
     assert!(out.contains("signed   with key acme"), "{out}");
+}
+
+/// The same plugin with other bytes: a custom section more.
+fn variant(number: u8) -> Vec<u8> {
+    let mut bytes = fixtures::component("good");
+    bytes.extend_from_slice(&[0, 6, 4, b't', b'e', b's', b't', number]);
+    bytes
+}
+
+fn component_of(gateway: &Gateway) -> serde_json::Value {
+    gateway.admin("/providers/good").json()["component"].clone()
+}
+
+#[test]
+fn a_signed_plugin_is_swapped_with_the_signature_beside_it() {
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let good = fixtures::component("good");
+    // The configured signature is elsewhere; that of another file is beside that.
+    let config = requiring(&pair, "").replace("[provider.good.endpoints]", "signature = { file = \"sig\" }\n[provider.good.endpoints]");
+    let gateway = GatewayBuilder::new(&config).file("good.wasm", &good).file("sig", signature(&pair, &good)).start();
+    let socket = gateway.folder().join("admin.sock");
+    let swap = |file: &str| {
+        said(&wicketgate(&["provider", "swap", "good", file, "--socket", socket.to_str().unwrap()]))
+    };
+    let new = write(gateway.folder(), "new.wasm", &variant(1));
+    let (status, _, err) = swap(&new);
+    assert_eq!(status, Some(1), "{err}");
+    assert!(err.contains("refused at step verified: it was uploaded without its signature"), "{err}");
+    write(gateway.folder(), "new.wasm.minisig", signature(&pair, &good).as_bytes());
+    let (status, _, err) = swap(&new);
+    assert_eq!(status, Some(1), "{err}");
+    assert!(err.contains("the signature of key acme does not fit"), "{err}");
+    write(gateway.folder(), "new.wasm.minisig", signature(&pair, &variant(1)).as_bytes());
+    let (status, _, err) = swap(&new);
+    assert_eq!(status, Some(0), "{err}");
+    assert_eq!(component_of(&gateway), "uploaded");
+    // By its path the gateway finds the same signature.
+    write(gateway.folder(), "other.wasm", &variant(2));
+    let body = serde_json::json!({ "path": gateway.folder().join("other.wasm") }).to_string();
+    let json = [("content-type", "application/json")];
+    let put = || gateway.admin_send("PUT", "/providers/good", &json, body.as_bytes());
+    assert_eq!(put().status, 422);
+    write(gateway.folder(), "other.wasm.minisig", signature(&pair, &variant(2)).as_bytes());
+    let reply = put();
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    // And the configured one is what it was.
+    let reply = gateway.admin_send("PUT", "/providers/good", &[], b"");
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(component_of(&gateway).as_str().unwrap().ends_with("good.wasm"));
+    let reply = gateway.admin_send("PUT", "/providers/good", &[("x-wicketgate-minisign", "?")], &variant(1));
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert!(reply.text().contains("x-wicketgate-minisign must be the file as base64"), "{}", reply.text());
+}
+
+#[test]
+fn a_bundle_is_sent_with_what_is_uploaded() {
+    let (sigstore, good) = (Sigstore::new(), fixtures::component("good"));
+    let bundle = |bytes: &[u8]| sigstore.bundle(bytes, &Wish::default()).to_string();
+    let gateway = GatewayBuilder::new(&requiring_identity(IDENTITY)).file("trusted_root.json", sigstore.root());
+    let gateway = gateway.file("good.wasm", &good).file("good.wasm.sigstore.json", bundle(&good)).start();
+    let new = write(gateway.folder(), "new.wasm", &variant(1));
+    write(gateway.folder(), "new.wasm.sigstore.json", bundle(&variant(1)).as_bytes());
+    let socket = gateway.folder().join("admin.sock");
+    let (status, _, err) =
+        said(&wicketgate(&["provider", "swap", "good", &new, "--socket", socket.to_str().unwrap()]));
+    assert_eq!(status, Some(0), "{err}");
+    assert_eq!(component_of(&gateway), "uploaded");
+}
+
+#[test]
+fn a_signature_that_comes_after_its_component_is_noticed() {
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let good = fixtures::component("good");
+    let gateway = GatewayBuilder::new(&requiring(&pair, "")).file("good.wasm", &good);
+    let gateway = gateway.file("good.wasm.minisig", signature(&pair, &good)).start();
+    let last = || gateway.admin("/providers/good").json()["history"][0].clone();
+    write(gateway.folder(), "good.wasm", &variant(1));
+    wait_until("the old signature does not fit", || last()["at"] == "verified");
+    write(gateway.folder(), "good.wasm.minisig", signature(&pair, &variant(1)).as_bytes());
+    wait_until("the new one does", || last()["outcome"] == "published");
+    // Another signature of what serves is nothing to load.
+    let before = last()["number"].as_u64().unwrap();
+    write(gateway.folder(), "good.wasm.minisig", signature(&pair, &variant(2)).as_bytes());
+    write(gateway.folder(), "good.wasm", &variant(2));
+    wait_until("the next one serves", || last()["number"] == before + 1 && last()["outcome"] == "published");
+    assert_eq!(last()["by"], "file");
 }
 
 /// The configuration of a provider whose plugin has to be signed by this identity.

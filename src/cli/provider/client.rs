@@ -20,6 +20,8 @@ pub(super) struct Request {
     method: Method,
     target: String,
     body: Bytes,
+    /// Names and values of header fields.
+    fields: Vec<(&'static str, String)>,
 }
 
 impl Request {
@@ -31,6 +33,12 @@ impl Request {
         Self::new(Method::PUT, target, body.into())
     }
 
+    /// Sends a field with it.
+    pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
+        self.fields.push((name, value));
+        self
+    }
+
     pub(super) fn post(target: &str) -> Self {
         Self::new(Method::POST, target, Bytes::new())
     }
@@ -40,7 +48,7 @@ impl Request {
     }
 
     fn new(method: Method, target: &str, body: Bytes) -> Self {
-        Self { method, target: target.to_owned(), body }
+        Self { method, target: target.to_owned(), body, fields: Vec::new() }
     }
 }
 
@@ -91,13 +99,14 @@ async fn exchange(socket: &Path, request: Request) -> Result<Answer, ClientError
     let stream = tokio::net::UnixStream::connect(socket).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let Request { method, target, body } = request;
+    let Request { method, target, body, fields } = request;
     let request = http::Request::builder()
         .method(method)
         .uri(target)
         .header(http::header::HOST, "gateway")
-        .header(http::header::CONTENT_TYPE, "application/wasm")
-        .body(Full::new(body))?;
+        .header(http::header::CONTENT_TYPE, "application/wasm");
+    let request = fields.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    let request = request.body(Full::new(body))?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
