@@ -13,6 +13,7 @@
 //! A refusal names the step and the reason, and changes nothing that serves. Every change is logged,
 //! counted and remembered ([`HISTORY`] of them for each provider), with who asked for it.
 
+mod accept;
 mod apply;
 mod change;
 mod files;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use accept::Acceptance;
 pub use apply::Difference;
 pub use change::{Asker, Change, HISTORY, Kind, Outcome, Reached, Step};
 pub use files::{Seen, Watched};
@@ -37,7 +39,7 @@ pub use report::{Canary, Detail, Granted, Overview};
 use crate::host::egress::EgressMetrics;
 use crate::host::state::Store;
 use crate::metrics::Registry;
-use crate::name::ProviderName;
+use crate::name::{Digest, ProviderName};
 use crate::plugin::{Plugins, Upload};
 use crate::provider::{Directory, Listing, ProviderConfig};
 use crate::query::{Interface, Provider as _};
@@ -90,9 +92,27 @@ pub enum ControlError {
         /// Who serves it.
         other: ProviderName,
     },
+    /// Nothing was refused that could be accepted.
+    #[error("of provider {provider} nothing was refused at step lock since the gateway started{}", of(digest.as_ref()))]
+    NothingRefused {
+        /// Whose.
+        provider: ProviderName,
+        /// The digest that was asked for.
+        digest: Option<Digest>,
+    },
+    /// There is no lock.
+    #[error("there is no lock: it is kept beside a configuration file, unless that says lock = \"off\"")]
+    NoLock,
+    /// The lock cannot be read or written.
+    #[error("{0}")]
+    Lock(String),
     /// The gateway is ending.
     #[error("the gateway is ending")]
     Ending,
+}
+
+fn of(digest: Option<&Digest>) -> String {
+    digest.map(|digest| format!(" with the digest {digest}")).unwrap_or_default()
 }
 
 /// Why a provider has no plugin at the start.

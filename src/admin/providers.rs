@@ -5,6 +5,7 @@
 //! | `GET /providers`, `GET /providers/NAME` | all in a line each; everything about one, with its history |
 //! | `PUT /providers/NAME` | another component: its bytes, with its signatures in [`MINISIGN`] and [`SIGSTORE`], or `{"path": "/..."}` as `application/json`; `?dry-run=true` stops before the publish |
 //! | `POST /providers/NAME/rollback` | the generation before |
+//! | `POST /providers/NAME/accept` | writes what the lock refused last into the lock; `?digest=` only if that was it |
 //! | `DELETE /providers/NAME` | removes it until the configuration is read again |
 
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use super::route::Query;
 use super::{Body, answer};
 use crate::control::{Asker, Change, Component, Control, ControlError, Outcome};
-use crate::name::ProviderName;
+use crate::name::{Digest, ProviderName};
 use crate::plugin::Upload;
 use crate::respond::{CallId, Problem};
 use crate::trust::signature::{SIGNATURE_MAX_BYTES, Sent};
@@ -42,7 +43,7 @@ const PATH_BYTES: usize = 8 << 10;
 enum Refusal {
     #[error(transparent)]
     Control(#[from] ControlError),
-    #[error("no such route; there is /providers, /providers/NAME and /providers/NAME/rollback")]
+    #[error("no such route; there is /providers, /providers/NAME, /providers/NAME/rollback and /providers/NAME/accept")]
     NoRoute,
     #[error("the route does not have this method")]
     NoMethod,
@@ -63,6 +64,9 @@ impl Refusal {
             Self::Control(ControlError::Busy { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Control(ControlError::NothingBefore { .. }) => (StatusCode::CONFLICT, "nothing_before"),
             Self::Control(ControlError::Taken { .. }) => (StatusCode::CONFLICT, "namespace_taken"),
+            Self::Control(ControlError::NothingRefused { .. }) => (StatusCode::CONFLICT, "nothing_refused"),
+            Self::Control(ControlError::NoLock) => (StatusCode::CONFLICT, "no_lock"),
+            Self::Control(ControlError::Lock(_)) => (StatusCode::INTERNAL_SERVER_ERROR, "lock_unusable"),
             Self::Control(ControlError::Ending) => (StatusCode::SERVICE_UNAVAILABLE, "ending"),
             Self::NoRoute => (StatusCode::NOT_FOUND, "no_route"),
             Self::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, "wrong_method"),
@@ -112,7 +116,12 @@ where
         }
         (None, &Method::DELETE) => changed(&control.remove(&name, by).await?),
         (Some("rollback"), &Method::POST) => changed(&control.roll_back(&name, by).await?),
-        (None | Some("rollback"), _) => Err(Refusal::NoMethod),
+        (Some("accept"), &Method::POST) => {
+            let digest = Query::of(&head.uri).get("digest").map(|text| text.parse::<Digest>()).transpose();
+            let digest = digest.map_err(|error| Refusal::Input(format!("digest: {error}")))?;
+            json(StatusCode::OK, &control.accept(&name, digest, by).await?)
+        }
+        (None | Some("rollback" | "accept"), _) => Err(Refusal::NoMethod),
         (Some(_), _) => Err(Refusal::NoRoute),
     }
 }

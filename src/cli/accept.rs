@@ -1,7 +1,7 @@
 //! `wicketgate provider accept`: writes what a provider's plugin wants now into `wicketgate.lock`.
 //!
-//! Works on the files alone, so that it works before the gateway starts too; a running gateway reads the lock
-//! anew before each change of a provider.
+//! This works on the files alone, so that it works before the gateway starts too; a running gateway, which is asked
+//! first, knows what it refused.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,10 @@ const ACCEPT: &str = "\
 Write what a provider's plugin wants now into wicketgate.lock.
 
 A plugin that wants more than the lock holds (an import, a grant or a rule, a higher limit), that is unsigned where a \
-signed one was, or older, is refused until this is run. Nothing of it runs for that, and no gateway has to.";
+signed one was, or older, is refused until this is run. Nothing of it runs for that.
+
+A running gateway is asked first: it accepts what it refused last, an upload too; with FILE only if that was it. If it \
+refused no such thing, or none runs, the configured component (or FILE) is accepted as it would be loaded now.";
 
 const TIGHTEN: &str = "\
 Show what a plugin declares, wants, may and used, and the smallest rules for its use.
@@ -36,7 +39,7 @@ pub enum Offline {
     Accept {
         /// Whose plugin
         name: ProviderName,
-        /// The component, instead of the configured one
+        /// The component, instead of what was refused last, or of the configured one
         file: Option<PathBuf>,
     },
     /// Show what its plugin declares, wants, may and used, and the smallest rules for that

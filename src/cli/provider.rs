@@ -16,7 +16,7 @@ use super::accept::{AcceptError, Offline};
 use super::{Source, help};
 use crate::admin::{MINISIGN, SIGSTORE};
 use crate::config::{AdminSocket, ConfigError, places};
-use crate::name::ProviderName;
+use crate::name::{Digest, ProviderName};
 use crate::trust::signature;
 use client::{Answer, Request};
 
@@ -139,6 +139,11 @@ impl Provider {
     /// See [`ProviderError`].
     pub fn run(&self, environment: impl Fn(&str) -> Option<String>, out: &mut impl Write) -> Result<(), ProviderError> {
         if let ProviderCommand::Offline(command) = &self.command {
+            if let Offline::Accept { name, file } = command
+                && self.accept_what_was_refused(name, file.as_deref(), &environment, out)?
+            {
+                return Ok(());
+            }
             return Ok(command.run(self.config.as_deref(), environment, out)?);
         }
         let path = self.socket(environment)?;
@@ -153,6 +158,47 @@ impl Provider {
         }
         out.write_all(self.text(&answer.body).as_bytes())?;
         Ok(())
+    }
+
+    /// Accepts what a running gateway refused last, or that file if it refused that. Whether there was such a thing:
+    /// if no gateway runs, or it refused nothing like it, the files are what counts.
+    fn accept_what_was_refused(
+        &self,
+        name: &ProviderName,
+        file: Option<&Path>,
+        environment: &impl Fn(&str) -> Option<String>,
+        out: &mut impl Write,
+    ) -> Result<bool, ProviderError> {
+        let path = match self.socket(environment) {
+            Ok(path) => path,
+            Err(ProviderError::NoSocket { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let query = match file {
+            None => String::new(),
+            Some(file) => {
+                let unreadable = |source| ProviderError::Unreadable { file: file.to_owned(), source };
+                format!("?digest={}", Digest::of(&std::fs::read(file).map_err(unreadable)?))
+            }
+        };
+        let request = Request::post(&format!("/providers/{name}/accept{query}"));
+        let answer = match client::send(&path, request) {
+            Ok(answer) => answer,
+            Err(client::ClientError::Connect(error)) if nobody_listens(&error) => return Ok(false),
+            Err(source) => return Err(ProviderError::NoAnswer { path, source }),
+        };
+        if matches!(answer.status, http::StatusCode::CONFLICT | http::StatusCode::NOT_FOUND) {
+            return Ok(false);
+        }
+        if !answer.is_success() {
+            return Err(refused(&answer));
+        }
+        if self.json {
+            writeln!(out, "{}", answer.body)?;
+        } else {
+            out.write_all(show::acceptance(&answer.body).as_bytes())?;
+        }
+        Ok(true)
     }
 
     fn socket(&self, environment: impl Fn(&str) -> Option<String>) -> Result<PathBuf, ProviderError> {
@@ -205,6 +251,10 @@ impl Provider {
             ProviderCommand::Offline(_) => String::new(),
         }
     }
+}
+
+fn nobody_listens(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// A component, with the signatures that lie beside it. The gateway judges them.

@@ -126,6 +126,12 @@ impl Plugins {
         self
     }
 
+    /// The lock that plugins are compared with, if there is one.
+    #[must_use]
+    pub fn lock(&self) -> Option<&Arc<Keeper>> {
+        self.lock.as_ref()
+    }
+
     /// Records what plugins ask their platforms for.
     #[must_use]
     pub fn recording(mut self, used: Use) -> Self {

@@ -9,7 +9,7 @@ use super::manifest::Manifest;
 use super::refuse::Refusal;
 use crate::name::{Digest, ProviderName};
 use crate::provider::{ComponentSource, ProviderConfig};
-use crate::trust::lock::{Entry, Keeper};
+use crate::trust::lock::{Declared, Entry, Keeper};
 use crate::trust::signature::Signer;
 
 /// What is to be written when a plugin is published.
@@ -32,7 +32,7 @@ impl Locked {
             ..Entry::new(
                 config,
                 facts.digest,
-                &facts.manifest.version,
+                declared(Some(facts.manifest)),
                 facts.signer.map(ToString::to_string),
                 names.imports(facts.engine).map(|(name, _)| name.to_owned()),
                 names.exports(facts.engine).map(|(name, _)| name.to_owned()),
@@ -69,16 +69,23 @@ pub(super) struct Facts<'f> {
 /// What the lock would hold of a component that was only inspected.
 #[must_use]
 pub fn lock_entry(config: &ProviderConfig, inspection: &Inspection, signer: Option<&Signer>) -> Entry {
-    let version = inspection.manifest.as_ref().map_or("", |manifest| manifest.version.as_str());
     Entry {
         is_bundled: matches!(config.component, ComponentSource::Builtin(_)),
         ..Entry::new(
             config,
             inspection.digest,
-            version,
+            declared(inspection.manifest.as_ref()),
             signer.map(ToString::to_string),
             inspection.imports.iter().map(|import| import.name.clone()),
             inspection.exports.iter().map(|export| export.name.clone()),
         )
     }
+}
+
+fn declared(manifest: Option<&Manifest>) -> Declared {
+    manifest.map_or_else(Declared::default, |manifest| Declared {
+        version: manifest.version.clone(),
+        grants: manifest.grants.keys().cloned().collect(),
+        config: manifest.config.keys().cloned().collect(),
+    })
 }

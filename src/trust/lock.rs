@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-pub use entry::{Entry, LockedGrant};
+pub use entry::{Declared, Entry, LockedGrant};
 pub use file::{FILE_MAX_BYTES, Lock, LockFileError};
 
 use crate::name::ProviderName;
@@ -59,6 +59,15 @@ pub enum LockError {
     },
 }
 
+/// What was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The digest of the component.
+    pub digest: String,
+    /// What is more in it than the lock held, a sentence each.
+    pub differences: Vec<String>,
+}
+
 /// Keeps the lock of one gateway.
 #[derive(Debug)]
 pub struct Keeper {
@@ -95,6 +104,10 @@ impl Keeper {
         let Some(locked) = lock.get(provider) else { return Ok(()) };
         let differences = entry.beyond(locked);
         if differences.is_empty() {
+            // It was accepted in the file.
+            if refused.get(provider) == Some(entry) {
+                refused.remove(provider);
+            }
             return Ok(());
         }
         refused.insert(provider.clone(), entry.clone());
@@ -140,13 +153,22 @@ impl Keeper {
         }
     }
 
-    /// Accepts what was refused last. `None` if nothing was. Blocks.
+    /// Accepts what was refused last, the bytes and what the configuration gave them, if it has this digest.
+    /// `None` if nothing was refused, or something else. Blocks.
     ///
     /// # Errors
-    /// The file cannot be read or written.
-    pub fn accept(&self, provider: &ProviderName) -> Result<Option<Vec<String>>, LockError> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(provider);
-        refused.map(|entry| self.accept_entry(provider, entry)).transpose()
+    /// The file cannot be read or written; what was refused can still be accepted.
+    pub fn accept(&self, provider: &ProviderName, digest: Option<&str>) -> Result<Option<Accepted>, LockError> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(provider).cloned();
+        let is_it = |entry: &Entry| digest.is_none_or(|digest| digest == entry.digest);
+        let Some(entry) = refused.filter(is_it) else { return Ok(None) };
+        let differences = self.accept_entry(provider, entry.clone())?;
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.get(provider) == Some(&entry) {
+            refused.remove(provider);
+        }
+        drop(refused);
+        Ok(Some(Accepted { digest: entry.digest, differences }))
     }
 
     /// Writes an entry whatever the lock holds, and says what is more in it. Blocks.

@@ -167,12 +167,12 @@ fn a_signed_plugin_is_swapped_with_the_signature_beside_it() {
     let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
     let good = fixtures::component("good");
     // The configured signature is elsewhere; that of another file is beside that.
-    let config = requiring(&pair, "").replace("[provider.good.endpoints]", "signature = { file = \"sig\" }\n[provider.good.endpoints]");
+    let config = requiring(&pair, "")
+        .replace("[provider.good.endpoints]", "signature = { file = \"sig\" }\n[provider.good.endpoints]");
     let gateway = GatewayBuilder::new(&config).file("good.wasm", &good).file("sig", signature(&pair, &good)).start();
     let socket = gateway.folder().join("admin.sock");
-    let swap = |file: &str| {
-        said(&wicketgate(&["provider", "swap", "good", file, "--socket", socket.to_str().unwrap()]))
-    };
+    let swap =
+        |file: &str| said(&wicketgate(&["provider", "swap", "good", file, "--socket", socket.to_str().unwrap()]));
     let new = write(gateway.folder(), "new.wasm", &variant(1));
     let (status, _, err) = swap(&new);
     assert_eq!(status, Some(1), "{err}");
@@ -212,8 +212,7 @@ fn a_bundle_is_sent_with_what_is_uploaded() {
     let new = write(gateway.folder(), "new.wasm", &variant(1));
     write(gateway.folder(), "new.wasm.sigstore.json", bundle(&variant(1)).as_bytes());
     let socket = gateway.folder().join("admin.sock");
-    let (status, _, err) =
-        said(&wicketgate(&["provider", "swap", "good", &new, "--socket", socket.to_str().unwrap()]));
+    let (status, _, err) = said(&wicketgate(&["provider", "swap", "good", &new, "--socket", socket.to_str().unwrap()]));
     assert_eq!(status, Some(0), "{err}");
     assert_eq!(component_of(&gateway), "uploaded");
 }
@@ -350,6 +349,67 @@ fn a_plugin_that_wants_more_than_the_lock_is_refused_until_it_is_accepted() {
     assert_eq!(status, Some(64), "{err}");
     assert!(err.contains("there is no lock"), "{err}");
     assert_eq!(std::fs::read_to_string(&lock).unwrap(), "hello");
+}
+
+/// The same plugin with a manifest.
+fn declaring(manifest: &str) -> Vec<u8> {
+    let name = b"wicketgate:manifest";
+    let content = [&[u8::try_from(name.len()).unwrap()], &name[..], manifest.as_bytes()].concat();
+    let mut bytes = fixtures::component("good");
+    bytes.extend_from_slice(&[0, u8::try_from(content.len()).unwrap()]);
+    bytes.extend_from_slice(&content);
+    bytes
+}
+
+#[test]
+fn what_was_refused_is_accepted_and_not_what_is_configured() {
+    let gateway = GatewayBuilder::new(LOCKED).file("good.wasm", fixtures::component("good")).start();
+    assert!(gateway.output().wait_for("trusted on first use").is_some());
+    let config = gateway.folder().join("wicketgate.toml");
+    let (config, socket) = (config.to_str().unwrap(), gateway.folder().join("admin.sock"));
+    let run = |arguments: &[&str]| {
+        let place = ["--config", config, "--socket", socket.to_str().unwrap()];
+        said(&wicketgate(&[&["provider"], arguments, &place].concat()))
+    };
+    let lock = || std::fs::read_to_string(gateway.folder().join("wicketgate.lock")).unwrap();
+    let first = lock();
+    let wider = declaring("{\"grants\":{\"secrets\":\"all\"},\"config\":{\"token\":\"a\"}}");
+    let new = write(gateway.folder(), "new.wasm", &wider);
+    let (status, _, err) = run(&["swap", "good", &new]);
+    assert_eq!(status, Some(1), "{err}");
+    for expected in ["at step lock", "asks for a new grant, \"secrets\"", "reads a new key of config, \"token\""] {
+        assert!(err.contains(expected), "{expected:?} is not in {err}");
+    }
+    // Another digest than that of what was refused.
+    let zero = format!("/providers/good/accept?digest=sha256:{}", "0".repeat(64));
+    let reply = gateway.admin_send("POST", &zero, &[], b"");
+    assert!(reply.status == 409 && reply.text().contains("nothing_refused"), "{}", reply.text());
+    assert_eq!(lock(), first);
+    let (status, out, err) = run(&["accept", "good"]);
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("accepted: it asks for a new grant") && out.contains("which was refused"), "{out}");
+    let line = gateway.output().wait_for("accepted into the lock").unwrap();
+    assert!(line.contains("wicketgate::audit") && line.contains("sha256:"), "{line}");
+    let accepted = lock();
+    assert!(accepted.contains("asks-for = [\"secrets\"]") && accepted.contains("reads = [\"token\"]"), "{accepted}");
+    let (status, _, err) = run(&["swap", "good", &new]);
+    assert_eq!(status, Some(0), "{err}");
+    assert_eq!(component_of(&gateway), "uploaded");
+    // Nothing is refused any more: the configured component is what counts.
+    assert_eq!(gateway.admin_send("POST", "/providers/good/accept", &[], b"").status, 409);
+    let (status, out, err) = run(&["accept", "good"]);
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("nothing is new for provider good"), "{out}");
+
+    // A file is accepted as what was refused only if it is that.
+    let other = declaring("{\"grants\":{\"more\":\"x\"}}");
+    let other = write(gateway.folder(), "other.wasm", &other);
+    assert_eq!(run(&["swap", "good", &other]).0, Some(1));
+    let (_, out, _) = run(&["accept", "good", &new]);
+    assert!(out.contains("wicketgate.lock: ") && !out.contains("which was refused"), "{out}");
+    let (_, out, _) = run(&["accept", "good", &other]);
+    assert!(out.contains("which was refused") && out.contains("\"more\""), "{out}");
+    assert_eq!(run(&["swap", "good", &other]).0, Some(0));
 }
 
 #[test]

@@ -239,6 +239,18 @@ fn shadow(report: &Value) -> Option<String> {
     Some(text)
 }
 
+/// What was accepted into the lock.
+pub(super) fn acceptance(body: &Value) -> String {
+    let mut text = String::new();
+    for difference in body["accepted"].as_array().into_iter().flatten() {
+        let _ = writeln!(text, "accepted: {}", cell(difference));
+    }
+    let (name, digest) = (cell(&body["provider"]), cell(&body["digest"]));
+    let _ =
+        writeln!(text, "{name}: {digest}, which was refused, is written into the lock; ask for the change once more");
+    text
+}
+
 /// A moment, as the time since.
 fn ago(ms: &Value, now: SystemTime) -> String {
     let Some(then) = ms.as_u64() else { return "-".into() };

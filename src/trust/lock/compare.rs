@@ -41,6 +41,13 @@ impl Entry {
         {
             more.push(format!("it is version {version}, older than the locked {before}"));
         }
+        // In the manifest's words, which may be any.
+        for name in self.asks_for.difference(&locked.asks_for) {
+            more.push(format!("it asks for a new grant, {name:?}"));
+        }
+        for key in self.reads.difference(&locked.reads) {
+            more.push(format!("it reads a new key of config, {key:?}"));
+        }
         let known: BTreeSet<&str> = locked.imports.iter().map(|import| track(import)).collect();
         for import in self.imports.iter().filter(|import| !known.contains(track(import))) {
             more.push(format!("it imports {import}"));

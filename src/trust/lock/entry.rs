@@ -29,6 +29,12 @@ pub struct Entry {
     /// The operator's name for the key that signed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<String>,
+    /// The grants that its manifest asks for, whether or not it has them.
+    #[serde(default, rename = "asks-for", skip_serializing_if = "BTreeSet::is_empty")]
+    pub asks_for: BTreeSet<String>,
+    /// The keys of `config` that its manifest says it reads.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub reads: BTreeSet<String>,
     /// What it wants of the gateway.
     #[serde(default)]
     pub imports: BTreeSet<String>,
@@ -63,13 +69,24 @@ pub struct LockedGrant {
     pub rules: BTreeSet<String>,
 }
 
+/// What a plugin's manifest says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// Its version; empty if it has none.
+    pub version: String,
+    /// The names of the grants that it asks for.
+    pub grants: BTreeSet<String>,
+    /// The keys of `config` that it reads.
+    pub config: BTreeSet<String>,
+}
+
 impl Entry {
     /// What is to be written of a plugin under this configuration.
     #[must_use]
     pub fn new(
         config: &ProviderConfig,
         digest: Digest,
-        version: &str,
+        declared: Declared,
         signer: Option<String>,
         imports: impl IntoIterator<Item = String>,
         exports: impl IntoIterator<Item = String>,
@@ -77,8 +94,10 @@ impl Entry {
         Self {
             digest: digest.to_string(),
             is_bundled: false,
-            version: Some(version.trim().to_owned()).filter(|version| !version.is_empty()),
+            version: Some(declared.version.trim().to_owned()).filter(|version| !version.is_empty()),
             signer,
+            asks_for: declared.grants,
+            reads: declared.config,
             imports: imports.into_iter().collect(),
             exports: exports.into_iter().collect(),
             limits: limits(&config.limits),

@@ -15,6 +15,8 @@ fn entry() -> Entry {
         is_bundled: false,
         version: Some("1.2.0".into()),
         signer: Some("acme".into()),
+        asks_for: set(&["docker"]),
+        reads: set(&["network"]),
         imports: set(&["wasi:io/poll@0.2.6", "wicketgate:host/log@0.1.0"]),
         exports: set(&["wicketgate:provider/service-query@0.1.0"]),
         limits: [("memory", "64MiB"), ("call-timeout", "3s"), ("handles", "256")]
@@ -46,6 +48,8 @@ fn docker(entry: &mut Entry) -> &mut LockedGrant {
 fn everything_that_is_more_has_a_sentence() {
     for (wider, expected) in [
         (changed(|e| e.imports.extend(["wasi:sockets/tcp@0.2.0".into()])), "it imports wasi:sockets/tcp@0.2.0"),
+        (changed(|e| e.asks_for.extend(["secrets\n".into()])), "it asks for a new grant, \"secrets\\n\""),
+        (changed(|e| e.reads.extend(["token".into()])), "it reads a new key of config, \"token\""),
         (changed(|e| e.signer = None), "it is not signed, and the locked one was signed with key acme"),
         (changed(|e| e.version = Some("1.1.9".into())), "it is version 1.1.9, older than the locked 1.2.0"),
         (
@@ -92,6 +96,7 @@ fn everything_that_is_more_has_a_sentence() {
     let bundled = changed(|e| {
         (e.is_bundled, e.signer) = (true, None);
         e.imports.insert("wicketgate:host/processes@0.1.0".into());
+        e.asks_for.insert("secrets".into());
     });
     assert_eq!(bundled.beyond(&entry()), Vec::<String>::new());
     // An older version is refused only where signatures say that it is the author's.
@@ -114,9 +119,17 @@ fn the_first_is_trusted_more_is_refused_and_less_is_written() {
     // Should it be published all the same, the lock keeps what was accepted.
     keeper.record(&provider(), &wider);
     assert_eq!(read(), Some(entry()));
-    assert_eq!(keeper.accept(&provider()).unwrap().unwrap().len(), 1);
-    assert_eq!(keeper.accept(&provider()).unwrap(), None, "accepted once");
+    assert_eq!(keeper.accept(&provider(), Some("sha256:ff")).unwrap(), None, "something else was refused");
+    let accepted = keeper.accept(&provider(), Some("sha256:00")).unwrap().unwrap();
+    assert_eq!((accepted.digest.as_str(), accepted.differences.len()), ("sha256:00", 1));
+    assert_eq!(keeper.accept(&provider(), None).unwrap(), None, "accepted once");
     keeper.check(&provider(), &wider).unwrap();
+    keeper.record(&provider(), &entry());
+    // What was accepted in the file is refused no more.
+    keeper.check(&provider(), &wider).unwrap_err();
+    Keeper::new(keeper.path().to_owned(), Mode::Enforce).accept_entry(&provider(), wider.clone()).unwrap();
+    keeper.check(&provider(), &wider).unwrap();
+    assert_eq!(keeper.accept(&provider(), None).unwrap(), None);
     keeper.record(&provider(), &entry());
     assert_eq!(read(), Some(entry()), "less is written");
 }
@@ -182,12 +195,13 @@ prop_compose! {
         signer in proptest::option::of(".{0,12}"),
         imports in proptest::collection::btree_set(".{0,30}", 0..4),
         limits in proptest::collection::btree_map("[a-z-]{1,8}", "[0-9]{1,3}(KiB|MiB|s|ms)?", 0..4),
+        (asks_for, reads) in (proptest::collection::btree_set(".{0,8}", 0..3), proptest::collection::btree_set(".{0,8}", 0..3)),
         grants in proptest::collection::btree_map(".{0,10}", (".{0,20}", proptest::collection::btree_set(".{0,20}", 0..4)), 0..3),
     ) -> Entry {
         let grant = grants.into_iter().map(|(name, (connect, rules))| {
             (name, LockedGrant { connect, rules, ..LockedGrant::default() })
         });
-        Entry { digest, is_bundled: false, version, signer, imports, exports: BTreeSet::new(), limits, grant: grant.collect() }
+        Entry { digest, is_bundled: false, version, signer, asks_for, reads, imports, exports: BTreeSet::new(), limits, grant: grant.collect() }
     }
 }
 
