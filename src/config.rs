@@ -17,6 +17,7 @@ pub mod places;
 mod problem;
 mod profile;
 mod provider;
+pub mod rewrite;
 mod scaling;
 mod section;
 mod signature;

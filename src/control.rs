@@ -34,7 +34,7 @@ pub use accept::Acceptance;
 pub use apply::Difference;
 pub use change::{Asker, Change, HISTORY, Kind, Outcome, Reached, Step};
 pub use files::{Seen, Watched};
-pub use report::{Canary, Detail, Granted, Overview};
+pub use report::{Canary, Detail, Overview};
 
 use crate::host::egress::EgressMetrics;
 use crate::host::state::Store;

@@ -14,6 +14,7 @@ mod budget;
 pub mod builtin;
 mod cache;
 mod clock;
+mod columns;
 pub mod compile;
 mod convert;
 mod egress;
@@ -36,6 +37,7 @@ pub mod manifest;
 mod metrics;
 mod platform;
 mod quarantine;
+mod reach;
 mod record;
 pub mod refuse;
 pub mod registry;
@@ -46,6 +48,7 @@ mod trial;
 
 #[doc(hidden)]
 pub use cache::envelope;
+pub use columns::Columns;
 pub use compile::{CompileLimits, Sandbox};
 #[doc(hidden)]
 pub use convert::records;
@@ -55,6 +58,7 @@ pub use load::{LoadStep, Plugins, Upload};
 pub use loaded::{Candidate, HostParts};
 pub use lock::lock_entry;
 pub use manifest::Manifest;
+pub use reach::{Detected, Reach};
 pub use refuse::{LoadError, Refusal};
 pub use registry::{CanaryVerdict, PluginProvider, PluginStatus, Retired, Retiring};
 pub use retire::ScaledToZero;

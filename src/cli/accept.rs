@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use clap::Subcommand;
 
 use super::Source;
+use crate::config::rewrite::RewriteError;
 use crate::config::{Config, ConfigError};
 use crate::name::ProviderName;
 use crate::plugin::inspect::{Inspection, Weight};
@@ -29,7 +30,8 @@ refused no such thing, or none runs, the configured component (or FILE) is accep
 const TIGHTEN: &str = "\
 Show what a plugin declares, wants, may and used, and the smallest rules for its use.
 
-What it used is recorded while the gateway runs. Nothing is changed: the rules are printed.";
+What it used is recorded while the gateway runs. The rules are printed; with --write they take the place of \
+`profile` and `allow` in the configuration file, and the old file is kept beside it, with .bak behind its name.";
 
 /// What is done with files alone.
 #[derive(Clone, Debug, Subcommand)]
@@ -47,6 +49,9 @@ pub enum Offline {
     Tighten {
         /// Whose plugin
         name: ProviderName,
+        /// Put the rules into the configuration file
+        #[arg(long)]
+        write: bool,
     },
 }
 
@@ -63,7 +68,7 @@ impl Offline {
     ) -> Result<(), AcceptError> {
         match self {
             Self::Accept { name, file } => run(config, name, file.as_deref(), environment, out),
-            Self::Tighten { name } => super::tighten::run(config, name, environment, out),
+            Self::Tighten { name, write } => super::tighten::run(config, name, *write, environment, out),
         }
     }
 }
@@ -112,6 +117,34 @@ pub enum AcceptError {
         /// Why.
         source: io::Error,
     },
+    /// There is no file to write to.
+    #[error("the configuration is {origin}, not a file; name one with --config, or put the printed rules there")]
+    NoFile {
+        /// What it is.
+        origin: String,
+    },
+    /// The rules cannot be put into the file.
+    #[error("{} is left as it is", path.display())]
+    Rewrite {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: RewriteError,
+    },
+    /// The file with the new rules would not be what is meant, which is a mistake of the gateway's.
+    #[error("{} is left as it is: with the new rules it would not say what they say", path.display())]
+    Meaning {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Unwritable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The answer cannot be written.
     #[error("the answer cannot be written")]
     Output(#[from] io::Error),
@@ -121,7 +154,7 @@ impl AcceptError {
     /// Whether the command line or the configuration has a mistake.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Provider { .. } | Self::NoLock)
+        matches!(self, Self::Config(_) | Self::Provider { .. } | Self::NoLock | Self::NoFile { .. })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `wicketgate provider`: speaks to a running gateway over its admin socket.
 
 mod client;
-mod show;
+pub(super) mod show;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::change::Change;
 use super::slot::Slot;
 use crate::name::{Generation, Namespace, ProviderName};
-use crate::plugin::{Frame, Manifest, TrapReport};
+use crate::plugin::{Columns, Frame, Manifest, Reach, TrapReport};
 use crate::query::{Interface, Provider as _};
 
 /// A provider in a line.
@@ -62,8 +62,8 @@ pub struct Detail {
     pub manifest: Option<Manifest>,
     /// When it was loaded, in milliseconds since the Unix epoch.
     pub loaded_ms: Option<u64>,
-    /// What it was granted: the rules of each grant and where it leads.
-    pub grants: BTreeMap<String, Granted>,
+    /// What is declared, detected, granted and used of each grant.
+    pub grants: BTreeMap<String, Columns>,
     /// Its last changes, the newest first.
     pub history: Vec<Change>,
     /// The last calls of the active generation that ended in a trap or a broken budget, the newest first.
@@ -111,15 +111,6 @@ impl From<TrapReport> for Trap {
     }
 }
 
-/// One grant.
-#[derive(Clone, Debug, Serialize)]
-pub struct Granted {
-    /// Where requests go.
-    pub connect: String,
-    /// What is allowed.
-    pub rules: Vec<String>,
-}
-
 pub(super) fn overview(slot: &Slot) -> Overview {
     let state = slot.state();
     let active = state.active.as_ref();
@@ -152,16 +143,16 @@ pub(super) fn detail(slot: &Slot) -> Detail {
     let loaded = status.as_ref().map(|status| status.loaded_at.duration_since(UNIX_EPOCH).unwrap_or_default());
     let state = slot.state();
     let config = state.active.as_ref().map_or(&state.configured, |active| &active.config);
-    let granted = config.grants.iter().map(|(name, grant)| {
-        let rules = grant.rules.iter().map(ToString::to_string).collect();
-        (name.clone(), Granted { connect: grant.connect.to_string(), rules })
-    });
+    let nothing = (None, Reach::default(), BTreeMap::new());
+    let known = status.as_ref().map(|status| (Some(&status.manifest), &status.reach, &status.used));
+    let (manifest, reach, used) = known.unwrap_or((nothing.0, &nothing.1, &nothing.2));
+    let grants = Columns::of(manifest, reach, &config.grants, used);
     Detail {
         overview,
         traps: status.iter().flat_map(|status| status.traps.iter().cloned().map(Trap::from)).collect(),
         manifest: status.map(|status| status.manifest),
         loaded_ms: loaded.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
-        grants: granted.collect(),
+        grants,
         history: state.history.all(),
     }
 }

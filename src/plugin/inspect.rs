@@ -258,7 +258,7 @@ fn manifest_refusal(error: ManifestError) -> Refusal {
     }
 }
 
-fn damaged(error: &wasmparser::BinaryReaderError) -> Refusal {
+pub(super) fn damaged(error: &wasmparser::BinaryReaderError) -> Refusal {
     Refusal::Damaged { problem: error.message().to_owned(), offset: error.offset() as u64 }
 }
 

@@ -21,6 +21,7 @@ use super::engine::{Engine, EngineConfig, EngineError};
 use super::fetch;
 use super::guest_log::LogRate;
 use super::imports::{self, HostState};
+use super::inspect;
 use super::instance::{Idle, Instance, NoInstance, Stage};
 use super::interfaces::{Exports, full_name};
 use super::lease::Turns;
@@ -30,6 +31,7 @@ use super::manifest::Manifest;
 use super::metrics::Metrics;
 use super::platform::Platform;
 use super::quarantine::Quarantine;
+use super::reach::Reach;
 use super::refuse::{LoadError, Refusal};
 use super::trap;
 use super::trap::history::History;
@@ -220,6 +222,7 @@ impl Plugins {
         passed(LoadStep::Verified);
         fetch::check_component(&bytes)?;
         let manifest = Manifest::read(&bytes).map_err(Refusal::Manifest)?.unwrap_or_default();
+        let reach = Reach::of(&bytes).map_err(|error| inspect::damaged(&error))?;
 
         let compiled = self.cell(digest);
         let component = compiled.get_or_try_init(|| self.compile(provider, digest, bytes)).await?.clone();
@@ -228,8 +231,9 @@ impl Plugins {
         let exports = find_exports(&component, self.engine.wasmtime(), &pre)?;
         tracing::debug!(%provider, "linked");
         passed(LoadStep::Linked);
-        if let Some(used) = &self.used {
-            parts.egress.record(&used.of(provider));
+        let used = self.used.as_ref().map(|used| used.of(provider));
+        if let Some(used) = &used {
+            parts.egress.record(used);
         }
         let engine = self.engine.wasmtime();
         let facts =
@@ -265,6 +269,8 @@ impl Plugins {
             exports,
             digest,
             manifest,
+            reach,
+            used,
             signer,
             locked,
             loaded_at: SystemTime::now(),

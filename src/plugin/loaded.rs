@@ -19,6 +19,7 @@ use super::manifest::Manifest;
 use super::metrics::ProviderMetrics;
 use super::platform::Platform;
 use super::quarantine::Quarantine;
+use super::reach::Reach;
 use super::trap::history::History;
 use crate::host::egress::Egress;
 use crate::host::processes::Processes;
@@ -27,6 +28,7 @@ use crate::name::{Digest, Namespace, ProviderName};
 use crate::provider::Limits;
 use crate::query::{Cause, QueryError};
 use crate::trust::signature::Signer;
+use crate::trust::used::Recorder;
 
 /// What of the machine a plugin gets: the parts that its imports are carried out by.
 #[derive(Clone)]
@@ -92,6 +94,10 @@ pub(super) struct Loaded {
     pub(super) exports: Exports,
     pub(super) digest: Digest,
     pub(super) manifest: Manifest,
+    /// What its bytes show of its requests.
+    pub(super) reach: Reach,
+    /// What its provider asked the platform for, if that is recorded.
+    pub(super) used: Option<Arc<Recorder>>,
     pub(super) signer: Option<Signer>,
     /// What the lock is to say of it once it is published.
     pub(super) locked: Option<Locked>,

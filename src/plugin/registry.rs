@@ -20,11 +20,13 @@ use arc_swap::ArcSwapOption;
 
 use super::loaded::{Candidate, Loaded};
 use super::manifest::Manifest;
+use super::reach::Reach;
 use super::record::Recorder;
 use super::trap::history::TrapReport;
 use crate::name::{Digest, FunctionRef, Generation, ProviderName};
 use crate::provider::ProviderConfig;
 use crate::query::{Cause, QueryError};
+use crate::trust::used::Shapes;
 
 pub use canary::CanaryVerdict;
 use drain::Call;
@@ -62,6 +64,10 @@ pub struct PluginStatus {
     pub digest: Digest,
     /// What it says of itself.
     pub manifest: Manifest,
+    /// What its bytes show of its requests.
+    pub reach: Reach,
+    /// What was asked of the platform so far, by all generations; nothing where that is not recorded.
+    pub used: Shapes,
     /// Who vouches for it: the operator's name for the key.
     pub signer: Option<String>,
     /// When it was loaded.
@@ -212,6 +218,8 @@ impl PluginProvider {
             generation: active.number,
             digest: plugin.digest,
             manifest: plugin.manifest.clone(),
+            reach: plugin.reach.clone(),
+            used: plugin.used.as_ref().map(|used| used.shapes()).unwrap_or_default(),
             signer: plugin.signer.as_ref().map(ToString::to_string),
             loaded_at: plugin.loaded_at,
             is_quarantined: plugin.quarantine.is_active(),

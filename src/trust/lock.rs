@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 pub use entry::{Declared, Entry, LockedGrant};
-pub use file::{FILE_MAX_BYTES, Lock, LockFileError};
+pub use file::{FILE_MAX_BYTES, Lock, LockFileError, replace};
 
 use crate::name::ProviderName;
 

@@ -375,7 +375,7 @@ fn the_command_line_shows_and_changes_what_runs() {
     let (code, said) = run(&["swap", "platform", good.to_str().unwrap()]);
     assert!(code == 0 && said.contains("serves"), "{code}: {said}");
     let (code, said) = run(&["show", "platform"]);
-    assert!(code == 0 && said.contains("grant provider -> ") && said.contains("uploaded"), "{said}");
+    assert!(code == 0 && said.contains("granted   to http://") && said.contains("uploaded"), "{said}");
     let (code, said) = run(&["rollback", "platform"]);
     assert!(code == 0 && said.contains("rolled back"), "{code}: {said}");
     let (code, said) = run(&["history", "platform"]);

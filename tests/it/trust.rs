@@ -450,7 +450,26 @@ fn what_a_plugin_used_becomes_its_smallest_rules() {
     assert!(!out.contains("figlet"), "names of functions are not kept: {out}");
     let (_, rules) = out.split_once("allow = [").unwrap();
     assert!(rules.contains("GET /system/function/*") && !rules.contains("DELETE"), "{out}");
-    for column in ["declared", "detected  it sends HTTP requests", "granted", "used "] {
+    for column in ["declared", "detected  its bytes name it", "granted", "used "] {
         assert!(out.contains(column), "{column:?} is not in {out}");
     }
+
+    // A running gateway says the same.
+    let shown = gateway.admin(&format!("/providers/{name}")).json();
+    let grant = &shown["grants"]["provider"];
+    assert!(grant["declared"].is_string() && grant["detected"] == "named", "{shown}");
+    let lists = |key: &str, rule: &str| {
+        grant[key].as_array().is_some_and(|rules| rules.iter().any(|one| one.as_str().unwrap().starts_with(rule)))
+    };
+    assert!(lists("rules", "DELETE /system/functions") && !lists("used", "DELETE"), "{shown}");
+    assert!(lists("used", "GET /system/function/*"), "{shown}");
+
+    let before = std::fs::read_to_string(config).unwrap();
+    let (status, out, err) = said(&wicketgate(&["provider", "tighten", &name, "--write", "--config", config]));
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    let (status, out, err) = said(&wicketgate(&["check", "--config", config]));
+    assert_eq!(status, Some(0), "{out}{err}");
+    assert_eq!(std::fs::read_to_string(format!("{config}.bak")).unwrap(), before);
+    let after = std::fs::read_to_string(config).unwrap();
+    assert!(after.contains("allow = [") && !after.contains("profile ="), "{after}");
 }

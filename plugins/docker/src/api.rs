@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 use wicketgate_sdk::http::{Request, Response};
 use wicketgate_sdk::{ErrorKind, ProviderError, Result};
 
-/// The grant under which the operator says where the engine is.
-pub(crate) const GRANT: &str = "docker";
+/// The root of the grant under which the operator says where the engine is.
+const ROOT: &str = "http://docker/";
 
 /// The longest answer that is one object, in bytes.
 pub(crate) const ANSWER_BYTES: usize = 1 << 20;
@@ -21,7 +21,7 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// The URL of a path below the grant.
 pub(crate) fn url(path: &str) -> String {
-    format!("http://{GRANT}/{path}")
+    format!("{ROOT}{path}")
 }
 
 /// The engine's `filters` parameter.

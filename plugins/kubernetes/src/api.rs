@@ -6,8 +6,8 @@ use wicketgate_sdk::{ErrorKind, ProviderError, Result};
 
 use crate::object::{List, Read, text};
 
-/// The grant under which the operator says where the API server is.
-const GRANT: &str = "kubernetes";
+/// The root of the grant under which the operator says where the API server is.
+const ROOT: &str = "http://kubernetes/";
 
 /// The most that an answer may hold, in bytes: a page of [`PAGE`] Deployments has about 1.5 MB.
 const ANSWER_BYTES: usize = 8 << 20;
@@ -47,7 +47,7 @@ pub(crate) const ENDPOINT_SLICES: Kind = Kind { group: "apis/discovery.k8s.io/v1
 
 /// A URL below the grant.
 pub(crate) fn root(path: &str) -> String {
-    format!("http://{GRANT}/{path}")
+    format!("{ROOT}{path}")
 }
 
 impl Kind {

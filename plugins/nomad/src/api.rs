@@ -6,8 +6,8 @@ use serde_json::Value;
 use wicketgate_sdk::http::{Request, Response, encode_segment};
 use wicketgate_sdk::{ErrorKind, ProviderError, Result};
 
-/// The grant under which the operator says where the agent is.
-const GRANT: &str = "nomad";
+/// The root of the grant under which the operator says where the agent is.
+const ROOT: &str = "http://nomad/";
 
 /// The most that an answer may hold, in bytes. A list of a thousand jobs has about 600 KB.
 const ANSWER_BYTES: usize = 8 << 20;
@@ -20,12 +20,14 @@ const DEPLOYMENT_PAUSE: Duration = Duration::from_secs(1);
 
 /// A path of segments, each escaped: `["v1", "job", "echo"]`.
 pub(crate) fn url(segments: &[&str]) -> String {
-    let mut url = format!("http://{GRANT}");
+    let mut path = String::new();
     for segment in segments {
-        url.push('/');
-        encode_segment(segment, &mut url);
+        if !path.is_empty() {
+            path.push('/');
+        }
+        encode_segment(segment, &mut path);
     }
-    url
+    format!("{ROOT}{path}")
 }
 
 /// A request with its namespace, if it has one. The default one is named too: rules that confine a provider to

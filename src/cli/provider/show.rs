@@ -5,8 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use crate::plugin::Detected;
+
 /// Characters of a digest that are shown in a table.
 const DIGEST_CHARS: usize = 19;
+
+/// Characters of what a plugin says of a grant.
+const DECLARED_CHARS: usize = 200;
 
 /// Changes that `show` has of the history.
 const CHANGES_SHOWN: usize = 5;
@@ -107,14 +112,42 @@ pub(super) fn detail(body: &Value, now: SystemTime) -> String {
     line("interfaces", cell(&body["interfaces"]));
     line("namespaces", namespaces(body));
     for (name, grant) in body["grants"].as_object().into_iter().flatten() {
-        let _ = writeln!(text, "\ngrant {name} -> {}", cell(&grant["connect"]));
-        for rule in grant["rules"].as_array().into_iter().flatten() {
-            let _ = writeln!(text, "  {}", cell(rule));
-        }
+        text.push_str(&columns(name, grant));
     }
     text.push('\n');
     text.push_str(&changes(body, now, CHANGES_SHOWN));
     text.push_str(&traps(body, now));
+    text
+}
+
+/// One grant in four columns.
+pub(in crate::cli) fn columns(name: &str, grant: &Value) -> String {
+    let mut text = format!("\ngrant {}\n", cell(&Value::from(name)));
+    let connect = cell(&grant["connect"]);
+    let detected = match grant["detected"].as_str() {
+        Some("named") => Detected::Named.meaning(),
+        Some("no-requests") => Detected::NoRequests.meaning(),
+        _ => Detected::Possible.meaning(),
+    };
+    let declared = match grant["declared"].as_str() {
+        Some(_) => cell(&grant["declared"]).chars().take(DECLARED_CHARS).collect(),
+        None => "the plugin does not ask for it".to_owned(),
+    };
+    let to = if grant["connect"].is_null() { String::new() } else { format!("to {connect}") };
+    let rules = |key: &str| grant[key].as_array().into_iter().flatten().map(cell).collect::<Vec<_>>();
+    let granted = Some(to).filter(|to| !to.is_empty()).into_iter().chain(rules("rules")).collect();
+    for (title, rows) in [
+        ("declared", vec![declared]),
+        ("detected", vec![detected.to_owned()]),
+        ("granted", granted),
+        ("used", rules("used")),
+    ] {
+        let first = rows.first().map_or("nothing", String::as_str);
+        let _ = writeln!(text, "  {title:<9} {first}");
+        for row in rows.iter().skip(1) {
+            let _ = writeln!(text, "  {:<9} {row}", "");
+        }
+    }
     text
 }
 
@@ -300,6 +333,24 @@ mod tests {
         let shadow =
             "change 3, shadow: asked about 3 functions of another platform, 1 functions missing, 1 not compared";
         assert!(text.contains(shadow), "{text}");
+    }
+
+    #[test]
+    fn a_grant_has_four_columns() {
+        let grant = json!({
+            "declared": "the API\u{1b}[31m", "detected": "named", "connect": "unix:/run/api.sock",
+            "rules": ["GET /a", "GET /b"], "used": [],
+        });
+        assert_eq!(
+            columns("api", &grant),
+            "\ngrant api\n  declared  the API[31m\n  detected  its bytes name it\n  granted   to unix:/run/api.sock\n            \
+             GET /a\n            GET /b\n  used      nothing\n"
+        );
+        let none = json!({ "declared": null, "detected": "possible", "connect": null, "rules": [], "used": [] });
+        let text = columns("api", &none);
+        for part in ["does not ask for it", "but it sends requests", "granted   nothing"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     #[test]

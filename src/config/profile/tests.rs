@@ -3,9 +3,13 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use toml::{Table, Value};
 
+use super::super::Config;
+use super::super::rewrite::{Tightened, rewrite};
 use super::*;
+use crate::host::grant::Grant;
 use crate::host::grant::path::{check_path, check_query};
 use crate::name::Namespace;
+use crate::trust::used::shape;
 
 const CASES: &str = include_str!("cases.toml");
 
@@ -38,15 +42,18 @@ impl Asked {
         }
     }
 
-    /// As the gate decides: the first rule that matches the head and whose body passes.
     fn passes(&self, rules: &[Rule], namespaces: &[Namespace]) -> bool {
+        self.rule(rules, namespaces).is_some()
+    }
+
+    /// As the gate decides: the first rule that matches the head and whose body passes.
+    fn rule<'r>(&self, rules: &'r [Rule], namespaces: &[Namespace]) -> Option<&'r Rule> {
         let is_safe = check_path(self.uri.path()).is_ok() && check_query(self.uri.query().unwrap_or_default()).is_ok();
         let held = self.held.as_deref().map(str::as_bytes);
-        is_safe
-            && rules
-                .iter()
-                .filter(|rule| rule.matches(&self.method, &self.uri, &self.headers, namespaces))
-                .any(|rule| rule.body().is_none_or(|body| body.check(self.body.as_bytes(), held, namespaces).is_ok()))
+        rules
+            .iter()
+            .filter(|rule| is_safe && rule.matches(&self.method, &self.uri, &self.headers, namespaces))
+            .find(|rule| rule.body().is_none_or(|body| body.check(self.body.as_bytes(), held, namespaces).is_ok()))
     }
 }
 
@@ -181,4 +188,57 @@ fn a_provider_with_namespaces_of_its_own_reaches_no_others() {
         }
     }
     assert!(changed > 60, "{changed}");
+}
+
+/// A configuration with one grant.
+fn configuration(profile: &str) -> String {
+    format!(
+        "[provider.edge]\ncomponent = \"builtin:faas-provider\"\nnamespaces = [\"fns\"]\n\
+         [provider.edge.grant.api]\nconnect = \"http://127.0.0.1:1\"\nprofile = \"{profile}\"\n"
+    )
+}
+
+/// The rules of that grant after the file was tightened to some requests.
+fn tightened(profile: &str, rules: &[Rule], asked: &[&Asked], namespaces: &[Namespace]) -> Vec<Rule> {
+    let uses =
+        asked.iter().map(|asked| shape(&asked.method, &asked.uri, asked.rule(rules, namespaces), namespaces)).collect();
+    let grant = Grant { rules: rules.to_vec(), ..Grant::new("http://127.0.0.1:1".parse().unwrap()) };
+    let tightened = Tightened::of(&grant, &uses);
+    assert_eq!(tightened.gone, Vec::<String>::new(), "{profile}");
+    let changes = [("api".to_owned(), tightened)].into();
+    let text = rewrite(&configuration(profile), &"edge".parse().unwrap(), &changes).unwrap();
+    let config = Config::from_toml(&text, "test", Path::new("/"), &["faas-provider"]).unwrap();
+    config.providers[0].grants["api"].rules.clone()
+}
+
+#[test]
+fn what_tighten_writes_lets_the_recorded_use_pass_and_nothing_of_another_path() {
+    let cases: Table = CASES.parse().unwrap();
+    let namespaces = ["fns".parse::<Namespace>().unwrap()];
+    let never = requests(cases["never-scale-only"].as_table().unwrap(), "refused");
+    for name in names() {
+        let case = cases[name].as_table().unwrap();
+        let (allowed, refused) = (requests(case, "allowed"), requests(case, "refused"));
+        let rules = read(name, false).unwrap().rules;
+        let all = tightened(name, &rules, &allowed.iter().collect::<Vec<_>>(), &namespaces);
+        for asked in &allowed {
+            assert!(asked.passes(&all, &namespaces), "{name} tightened to all should pass {asked:?}");
+        }
+        for asked in refused.iter().chain(&never).filter(|asked| !asked.passes(&rules, &namespaces)) {
+            assert!(!asked.passes(&all, &namespaces), "{name} tightened to all should refuse {asked:?}");
+        }
+        for used in &allowed {
+            let one = tightened(name, &rules, &[used], &namespaces);
+            assert_eq!(one.len(), 1, "{name}: {one:?}");
+            assert!(used.passes(&one, &namespaces), "{name} tightened to it should pass {used:?}");
+            let decided = used.rule(&rules, &namespaces).map(Rule::identity);
+            for other in allowed.iter().chain(&refused).chain(&never) {
+                let is_same_rule = other.rule(&rules, &namespaces).map(Rule::identity) == decided;
+                assert!(
+                    is_same_rule || !other.passes(&one, &namespaces),
+                    "{name} tightened to {used:?} should refuse {other:?}"
+                );
+            }
+        }
+    }
 }

@@ -20,6 +20,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName};
 use http::{Method, Uri};
@@ -27,7 +28,10 @@ use http::{Method, Uri};
 use super::body::{BodyRule, BodySpec, InvalidBody};
 use super::path::{InvalidPath, check_path};
 use super::pattern::{InvalidPattern, Pattern};
-use crate::name::Namespace;
+use crate::name::{Digest, Namespace};
+
+/// How much of a digest tells one demand of bodies from another.
+const BODY_DIGITS: usize = 16;
 
 /// Whether a request changes something on the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +98,7 @@ pub struct Rule {
     headers: Vec<(HeaderName, Pattern)>,
     effect: Effect,
     body: Option<BodyRule>,
+    spec: Arc<RuleSpec>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +190,29 @@ impl Rule {
             None => Effect::of(&method),
         };
         let body = spec.body.as_ref().map(BodyRule::from_spec).transpose()?;
-        Ok(Self { method, path: parse_path(&spec.path)?, query, headers, effect, body })
+        // What can be said in two ways is said in the shorter one.
+        let spec = RuleSpec {
+            query: query.iter().map(QueryRule::key).zip(spec.query.values().cloned()).collect(),
+            effect: (effect != Effect::of(&method)).then(|| effect.as_str().to_owned()),
+            ..spec.clone()
+        };
+        Ok(Self { method, path: parse_path(&spec.path)?, query, headers, effect, body, spec: Arc::new(spec) })
+    }
+
+    /// As it stands in the configuration, in the long form.
+    #[must_use]
+    pub fn spec(&self) -> &RuleSpec {
+        &self.spec
+    }
+
+    /// A line that no other rule has: as it is shown, and a digest of what it demands of bodies, which is too
+    /// long to read.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let Some(body) = &self.body else { return self.to_string() };
+        let digest = Digest::of(format!("{body:?}").as_bytes()).to_string();
+        let digest: String = digest.chars().skip("sha256:".len()).take(BODY_DIGITS).collect();
+        format!("{self} {digest}")
     }
 
     /// The pattern of its path, as it was written.
@@ -266,6 +293,12 @@ impl QueryRule {
         Ok(Self { name: name.to_owned(), values, is_required: !may_be_absent })
     }
 
+    /// Its name as it is written. What may have any value may be absent anyway.
+    fn key(&self) -> String {
+        let is_marked = !self.is_required && !self.values.iter().any(Pattern::is_any);
+        format!("{}{}", self.name, if is_marked { "?" } else { "" })
+    }
+
     fn allows(&self, value: &str, namespaces: &[Namespace]) -> bool {
         self.values.iter().any(|pattern| pattern.matches(value.as_bytes(), namespaces))
     }
@@ -308,8 +341,7 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.path)?;
         for (index, rule) in self.query.iter().enumerate() {
-            let optional = if rule.is_required || rule.values.iter().any(Pattern::is_any) { "" } else { "?" };
-            write!(f, "{}{}{optional}=", if index == 0 { '?' } else { '&' }, rule.name)?;
+            write!(f, "{}{}=", if index == 0 { '?' } else { '&' }, rule.key())?;
             for (place, value) in rule.values.iter().enumerate() {
                 write!(f, "{}{value}", if place == 0 { "" } else { "|" })?;
             }

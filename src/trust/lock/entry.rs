@@ -10,10 +10,6 @@ use crate::name::Digest;
 use crate::parse::{show_duration, show_size};
 use crate::provider::{Limits, ProviderConfig};
 
-/// Digits of a body rule's digest: 64 bits, against mistakes and not against collisions that somebody looks for; the
-/// rules are the operator's.
-const BODY_DIGITS: usize = 16;
-
 /// One provider in the lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,19 +109,7 @@ impl LockedGrant {
             base: grant.base.as_str().to_owned(),
             functions: grant.functions.as_ref().map(|path| path.as_str().to_owned()),
             dry_run: grant.mode == Mode::DryRun,
-            rules: grant.rules.iter().map(rule_text).collect(),
-        }
-    }
-}
-
-/// A rule as it is compared. What it asks of bodies is too long to read here, so a digest stands for that.
-fn rule_text(rule: &Rule) -> String {
-    match rule.body() {
-        None => rule.to_string(),
-        Some(body) => {
-            let digest = Digest::of(format!("{body:?}").as_bytes()).to_string();
-            let digest: String = digest.chars().skip("sha256:".len()).take(BODY_DIGITS).collect();
-            format!("{rule} {digest}")
+            rules: grant.rules.iter().map(Rule::identity).collect(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The file: TOML, in a stable order, replaced as a whole.
 
 use std::collections::BTreeMap;
+use std::fs::{File, Permissions};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
@@ -58,7 +59,7 @@ impl Lock {
     /// # Errors
     /// See [`LockFileError`].
     pub fn read(path: &Path) -> Result<Self, LockFileError> {
-        let file = match std::fs::File::open(path) {
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(LockFileError::Io(error)),
@@ -103,17 +104,32 @@ impl Lock {
     /// # Errors
     /// The folder or the file cannot be written to.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
-        let text = self.text().map_err(std::io::Error::other)?;
-        let mut name = path.as_os_str().to_owned();
-        // Another process that writes at the same time has a file of its own.
-        name.push(format!(".{}", std::process::id()));
-        let draft = Path::new(&name);
-        let written = std::fs::File::create(draft)
-            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(draft, path));
-        if written.is_err() {
-            let _left_over = std::fs::remove_file(draft);
-        }
-        written
+        replace(path, &self.text().map_err(std::io::Error::other)?, None)
     }
+}
+
+/// Puts a text in the place of a file in one step: whoever reads sees the old one or the new one, also after the
+/// machine lost its power. With `permissions`, if they are not those of any new file.
+///
+/// # Errors
+/// The folder or the file cannot be written to; the old file is still there.
+pub fn replace(path: &Path, text: &str, permissions: Option<Permissions>) -> std::io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    // Another process that writes at the same time has a file of its own.
+    name.push(format!(".{}", std::process::id()));
+    let draft = Path::new(&name);
+    let write = || {
+        let mut file = File::create(draft)?;
+        if let Some(permissions) = permissions {
+            file.set_permissions(permissions)?;
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(draft, path)
+    };
+    let written = write();
+    if written.is_err() {
+        let _left_over = std::fs::remove_file(draft);
+    }
+    written
 }

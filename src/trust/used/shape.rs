@@ -22,7 +22,7 @@ type Paths = BTreeMap<(String, Vec<String>), Vec<BTreeMap<String, String>>>;
 #[must_use]
 pub fn shape(method: &Method, uri: &Uri, rule: Option<&Rule>, namespaces: &[Namespace]) -> String {
     if let Some(rule) = rule.filter(|rule| !rule.is_plain()) {
-        return rule.to_string();
+        return rule.identity();
     }
     let is_namespace = |text: &str| namespaces.iter().any(|namespace| namespace.as_str() == text);
     let pattern = rule.map_or("**", Rule::path);
