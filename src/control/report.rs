@@ -66,7 +66,7 @@ pub struct Detail {
     pub grants: BTreeMap<String, Columns>,
     /// Its last changes, the newest first.
     pub history: Vec<Change>,
-    /// The last calls of the active generation that ended in a trap or a broken budget, the newest first.
+    /// The last calls, of all generations, that ended in a trap or a broken budget, the newest first.
     pub traps: Vec<Trap>,
 }
 
@@ -75,6 +75,8 @@ pub struct Detail {
 pub struct Trap {
     /// When it ended, in milliseconds since the Unix epoch.
     pub at_ms: u64,
+    /// The generation that served it.
+    pub generation: Generation,
     /// Which interface was called.
     pub interface: &'static str,
     /// About which function, if it was about one.
@@ -89,16 +91,28 @@ pub struct Trap {
     pub wall_us: u64,
     /// Memory of its instance, in bytes.
     pub memory: usize,
+    /// Requests that it had sent.
+    pub requests: u32,
+    /// Bytes of their bodies.
+    pub request_bytes: u64,
+    /// Bytes of their answers' bodies that it had read.
+    pub response_bytes: u64,
+    /// Resources of the host that it held.
+    pub handles: usize,
+    /// Lines that it had logged.
+    pub log_lines: u32,
     /// Where the plugin was, the innermost frame first.
     pub frames: Vec<Frame>,
 }
 
 impl From<TrapReport> for Trap {
     fn from(report: TrapReport) -> Self {
-        let TrapReport { at, interface, function, call_id, message, cpu, wall, memory, frames } = report;
+        let TrapReport { at, generation, interface, function, call_id, message, .. } = report;
+        let TrapReport { cpu, wall, memory, egress, handles, log_lines, frames, .. } = report;
         let micros = |span: std::time::Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         Self {
             at_ms: micros(at.duration_since(UNIX_EPOCH).unwrap_or_default()) / 1000,
+            generation,
             interface,
             function: function.map(|function| function.to_string()),
             call_id: call_id.map(|id| id.to_string()),
@@ -106,6 +120,11 @@ impl From<TrapReport> for Trap {
             cpu_us: micros(cpu),
             wall_us: micros(wall),
             memory,
+            requests: egress.requests,
+            request_bytes: egress.request_bytes,
+            response_bytes: egress.response_bytes,
+            handles,
+            log_lines,
             frames,
         }
     }

@@ -12,7 +12,9 @@ use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, Result, W
 use super::clock::Moment;
 use super::guest_log::GuestLog;
 use super::instance::Stage;
-use crate::host::egress::{Access, Egress, EgressError, EgressLimits, EgressMeter, SHOWN_MAX_BYTES, Timeouts};
+use crate::host::egress::{
+    Access, Egress, EgressError, EgressLimits, EgressMeter, EgressUsage, SHOWN_MAX_BYTES, Timeouts,
+};
 use crate::name::ProviderName;
 use crate::provider::Limits;
 use crate::query::{Budget, caller};
@@ -55,6 +57,11 @@ impl Hooks {
     /// The first request that was refused because it would have written.
     pub(super) fn refused_write(&self) -> Option<String> {
         self.refused_write.get().cloned()
+    }
+
+    /// What the call's requests used so far.
+    pub(super) fn usage(&self) -> EgressUsage {
+        self.meter.usage()
     }
 
     /// The budget that the call's requests broke, whatever the guest made of the error.

@@ -88,6 +88,11 @@ impl GuestLog {
         (&self.provider, self.generation.load(Ordering::Relaxed))
     }
 
+    /// The lines that the call has written so far.
+    pub(super) fn used(&self) -> u32 {
+        self.lines.saturating_sub(self.left.load(Ordering::Relaxed))
+    }
+
     /// Ends a call: what was printed without an end of line is one, and it is said if lines were dropped.
     pub(super) fn close(&self) {
         for stream in Stream::ALL {
@@ -271,9 +276,11 @@ mod tests {
     #[test]
     fn lines_beyond_the_bound_are_counted_until_the_next_call() {
         let log = log(2, 100);
+        assert_eq!(log.used(), 0);
         for _ in 0..5 {
             log.line(Level::INFO, "again", &[]);
         }
+        assert_eq!(log.used(), 2);
         log.close();
         assert_eq!(log.dropped_total.get(), 3);
         log.rearm(Generation(1));

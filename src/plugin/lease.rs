@@ -21,6 +21,7 @@ use super::loaded::Loaded;
 use super::metrics::{Outcome, Slot};
 use super::trap::history::TrapReport;
 use super::trap::{self, Diagnosis, Stop};
+use crate::host::egress::EgressUsage;
 use crate::name::{FunctionRef, Generation};
 use crate::provider::Limits;
 #[cfg(test)]
@@ -102,6 +103,22 @@ struct Account<'a> {
 struct Used {
     cpu: Duration,
     memory: usize,
+    egress: EgressUsage,
+    handles: usize,
+    log_lines: u32,
+}
+
+impl Used {
+    fn of(instance: &mut Instance) -> Self {
+        let state = instance.store.data_mut();
+        Self {
+            cpu: instance.cpu.used(),
+            memory: state.memory.used(),
+            egress: state.hooks.usage(),
+            handles: state.table.iter_mut().count(),
+            log_lines: instance.log.used(),
+        }
+    }
 }
 
 impl Account<'_> {
@@ -138,8 +155,9 @@ impl Account<'_> {
         let now = Moment::now();
         self.ended(outcome, now);
         if matches!(outcome, Outcome::Budget | Outcome::Trap) {
-            self.plugin.history.add(TrapReport {
+            let report = TrapReport {
                 at: SystemTime::now(),
+                generation: self.generation,
                 interface: self.slot.map_or("service-query", Interface::as_str),
                 function: self.function.cloned(),
                 call_id: caller::current(),
@@ -147,8 +165,12 @@ impl Account<'_> {
                 cpu: used.cpu,
                 wall: now.since(self.begun),
                 memory: used.memory,
+                egress: used.egress,
+                handles: used.handles,
+                log_lines: used.log_lines,
                 frames,
-            });
+            };
+            self.plugin.history.add(report, self.plugin.symbols.as_ref());
         }
         if let Some(pause) = self.plugin.quarantine.failed(&fault, Instant::now()) {
             shared.metrics.quarantined.set(1);
@@ -221,17 +243,17 @@ impl<'a> Lease<'a> {
         returned: Returned<Result<T, types::ProviderError>>,
         convert: impl FnOnce(T) -> Checked<D>,
     ) -> Result<D, QueryError> {
-        let Self { mut account, instance, ask, _turn, _long } = self;
+        let Self { mut account, mut instance, ask, _turn, _long } = self;
         let plugin = account.plugin;
         instance.log.close();
         let state = instance.store.data();
         plugin.shared.metrics.cpu.inc_by(instance.cpu.used().as_secs_f64());
         plugin.shared.metrics.memory(state.memory.used());
-        let used = Used { cpu: instance.cpu.used(), memory: state.memory.used() };
+        let (memory_refused, exceeded) = (state.memory.was_refused(), state.hooks.exceeded());
         let (returned, now) = match returned {
             Ok(returned) => returned,
             Err(stop) => {
-                let error = account.stopped(&stop, state.memory.was_refused(), used);
+                let error = account.stopped(&stop, memory_refused, Used::of(&mut instance));
                 #[cfg(test)]
                 if is_off(Check::Discard) {
                     plugin.idle(ask.turn).put(&plugin.shared, instance, Moment::now());
@@ -240,8 +262,8 @@ impl<'a> Lease<'a> {
             }
         };
         // The guest may have turned a refused request into an answer; the operator must see why.
-        if let Some(budget) = state.hooks.exceeded() {
-            return Err(account.stopped(&Stop::Ended(Exceeded(budget).into()), false, used));
+        if let Some(budget) = exceeded {
+            return Err(account.stopped(&Stop::Ended(Exceeded(budget).into()), false, Used::of(&mut instance)));
         }
         let answer = match returned {
             Ok(value) => convert(value).map(Ok),

@@ -35,6 +35,7 @@ use super::reach::Reach;
 use super::refuse::{LoadError, Refusal};
 use super::trap;
 use super::trap::history::History;
+use super::trap::symbols::Symbols;
 use crate::metrics::Registry;
 use crate::name::{Digest, ProviderName};
 #[cfg(test)]
@@ -85,6 +86,8 @@ pub struct Plugins {
     compiled: Mutex<BTreeMap<Digest, Compiled>>,
     lock: Option<Arc<Keeper>>,
     used: Option<Use>,
+    /// Each provider's last traps, which its generations come and go under.
+    histories: Mutex<BTreeMap<ProviderName, Arc<History>>>,
 }
 
 impl Plugins {
@@ -118,6 +121,7 @@ impl Plugins {
             compiled: Mutex::default(),
             lock: None,
             used: None,
+            histories: Mutex::default(),
         })
     }
 
@@ -208,7 +212,8 @@ impl Plugins {
             Some(upload) => (upload.component, Some(upload.signatures)),
             None => (fetch::fetch(&config.component, max_bytes).await?, None),
         };
-        let is_bundled = sent.is_none() && matches!(config.component, ComponentSource::Builtin(_));
+        let is_uploaded = sent.is_some();
+        let is_bundled = !is_uploaded && matches!(config.component, ComponentSource::Builtin(_));
         passed(LoadStep::Fetched(Digest::of(&bytes)));
         let digest = Digest::of(&bytes);
         tracing::debug!(%provider, %digest, bytes = bytes.len(), "fetched");
@@ -223,6 +228,12 @@ impl Plugins {
         fetch::check_component(&bytes)?;
         let manifest = Manifest::read(&bytes).map_err(Refusal::Manifest)?.unwrap_or_default();
         let reach = Reach::of(&bytes).map_err(|error| inspect::damaged(&error))?;
+        let symbols = match &config.component {
+            ComponentSource::File(path) if !is_uploaded => {
+                Some(Symbols::beside(path, &bytes, max_bytes).map_err(|error| inspect::damaged(&error))?)
+            }
+            ComponentSource::File(_) | ComponentSource::Builtin(_) => None,
+        };
 
         let compiled = self.cell(digest);
         let component = compiled.get_or_try_init(|| self.compile(provider, digest, bytes)).await?.clone();
@@ -275,7 +286,8 @@ impl Plugins {
             locked,
             loaded_at: SystemTime::now(),
             quarantine: Quarantine::default(),
-            history: History::default(),
+            history: self.history(provider),
+            symbols: symbols.map(Arc::new),
             platform,
             idle: Idle::default(),
             idle_watch: Idle::default(),
@@ -287,6 +299,11 @@ impl Plugins {
         compare(config, &component, self.engine.wasmtime(), &plugin.manifest);
         passed(LoadStep::Compared);
         Ok(plugin)
+    }
+
+    fn history(&self, provider: &ProviderName) -> Arc<History> {
+        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(histories.entry(provider.clone()).or_default())
     }
 
     /// The place of a digest's component. Those that nobody uses any more are forgotten.

@@ -21,6 +21,7 @@ use super::platform::Platform;
 use super::quarantine::Quarantine;
 use super::reach::Reach;
 use super::trap::history::History;
+use super::trap::symbols::Symbols;
 use crate::host::egress::Egress;
 use crate::host::processes::Processes;
 use crate::host::state::ProviderState;
@@ -104,7 +105,10 @@ pub(super) struct Loaded {
     pub(super) loaded_at: SystemTime,
     pub(super) turns: Turns,
     pub(super) quarantine: Quarantine,
-    pub(super) history: History,
+    /// Its provider's, over all generations.
+    pub(super) history: Arc<History>,
+    /// Where names of its functions may be, beside its file.
+    pub(super) symbols: Option<Arc<Symbols>>,
     /// Which platform it speaks to.
     pub(super) platform: Platform,
     pub(super) idle: Idle,

@@ -74,7 +74,7 @@ pub struct PluginStatus {
     pub loaded_at: SystemTime,
     /// Whether it is stopped for a while because it kept failing.
     pub is_quarantined: bool,
-    /// The last calls that ended in a trap or a broken budget, the latest first. At most 8.
+    /// The last calls that ended in a trap or a broken budget, of all generations, the latest first. At most 8.
     pub traps: Vec<TrapReport>,
 }
 

@@ -2,6 +2,7 @@
 //! change.
 
 pub(super) mod history;
+pub(super) mod symbols;
 
 use std::fmt::Write as _;
 

@@ -157,8 +157,9 @@ fn traps(body: &Value, now: SystemTime) -> String {
     for trap in body["traps"].as_array().into_iter().flatten() {
         let _ = writeln!(
             text,
-            "\ntrap {}: {} of {} for call {}: {}",
+            "\ntrap {}, generation {}: {} of {} for call {}: {}",
             ago(&trap["at_ms"], now),
+            cell(&trap["generation"]),
             cell(&trap["interface"]),
             cell(&trap["function"]),
             cell(&trap["call_id"]),
@@ -170,6 +171,15 @@ fn traps(body: &Value, now: SystemTime) -> String {
             cell(&trap["cpu_us"]),
             cell(&trap["wall_us"]),
             cell(&trap["memory"]),
+        );
+        let _ = writeln!(
+            text,
+            "  {} requests ({} bytes sent, {} read), {} handles, {} log lines",
+            cell(&trap["requests"]),
+            cell(&trap["request_bytes"]),
+            cell(&trap["response_bytes"]),
+            cell(&trap["handles"]),
+            cell(&trap["log_lines"]),
         );
         for frame in trap["frames"].as_array().into_iter().flatten() {
             let _ = writeln!(text, "  in {} {}", cell(&frame["function"]), cell(&frame["source"]).trim_matches('-'));
@@ -356,14 +366,18 @@ mod tests {
     #[test]
     fn a_trap_is_told_with_its_call_and_its_frames() {
         let body = json!({ "traps": [{
-            "at_ms": 9_880_000, "interface": "service-query", "function": "figlet.dev", "call_id": "call-7",
+            "at_ms": 9_880_000, "generation": 3, "interface": "service-query", "function": "figlet.dev", "call_id": "call-7",
             "message": "the plugin trapped", "cpu_us": 12, "wall_us": 15, "memory": 65536,
+            "requests": 2, "request_bytes": 10, "response_bytes": 300, "handles": 1, "log_lines": 4,
             "frames": [{ "function": "find_service", "source": "src/lib.rs:7", "offset": 1 }],
         }] });
         let text = traps(&body, UNIX_EPOCH + Duration::from_secs(10_000));
-        for part in
-            ["2 min ago: service-query of figlet.dev for call call-7", "used 12 us", "in find_service src/lib.rs:7"]
-        {
+        for part in [
+            "2 min ago, generation 3: service-query of figlet.dev for call call-7",
+            "used 12 us",
+            "2 requests (10 bytes sent, 300 read), 1 handles, 4 log lines",
+            "in find_service src/lib.rs:7",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

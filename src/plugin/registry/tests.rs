@@ -3,6 +3,7 @@
 mod guests;
 mod hostile;
 mod lies;
+mod traps;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
