@@ -473,3 +473,34 @@ fn what_a_plugin_used_becomes_its_smallest_rules() {
     let after = std::fs::read_to_string(config).unwrap();
     assert!(after.contains("allow = [") && !after.contains("profile ="), "{after}");
 }
+
+#[test]
+fn a_grant_that_is_tried_out_counts_and_passes_what_it_would_refuse() {
+    let platform = Platform::start();
+    platform.function(serde_json::json!({ "name": "figlet", "replicas": 3 }));
+    let config = |mode: &str| {
+        format!(
+            "[provider.platform]\ncomponent = \"builtin:faas-provider\"\nnamespaces = [\"openfaas-fn\"]\ndefault = true\n\
+             [provider.platform.grant.provider]\nconnect = \"http://{}\"\nallow = [\"GET /system/info\"]\nmode = \"{mode}\"\n",
+            platform.address()
+        )
+    };
+    let asked = || platform.count("GET", "/system/function/figlet");
+    let denied = |reason: &str| format!(r#"wicketgate_egress_denied_total{{provider="platform",reason="{reason}"}}"#);
+
+    let gateway = GatewayBuilder::new(&config("dry-run")).start();
+    assert_eq!(gateway.get("/system/function/figlet").json()["replicas"], 3);
+    assert!(asked() >= 1 && gateway.metric(&denied("dry-run")) >= 1.0);
+    let log = gateway.output().text();
+    for part in ["refuse nothing", "this request would be refused", "GET /system/function/"] {
+        assert!(log.contains(part), "{part:?} is not in {log}");
+    }
+    drop(gateway);
+
+    // The same rules, enforced.
+    let before = asked();
+    let gateway = GatewayBuilder::new(&config("enforce")).start();
+    assert_eq!(gateway.get("/system/function/figlet").status, 502);
+    assert_eq!(asked(), before, "the platform was not asked");
+    assert!(!gateway.output().text().contains("would be refused"));
+}
