@@ -48,7 +48,7 @@ mod trial;
 
 #[doc(hidden)]
 pub use cache::envelope;
-pub use columns::Columns;
+pub use columns::{Columns, HostColumns};
 pub use compile::{CompileLimits, Sandbox};
 #[doc(hidden)]
 pub use convert::records;

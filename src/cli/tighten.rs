@@ -13,7 +13,7 @@ use crate::config::{Config, places};
 use crate::host::grant::Mode;
 use crate::name::ProviderName;
 use crate::plugin::inspect::Inspection;
-use crate::plugin::{Columns, Reach};
+use crate::plugin::{Columns, HostColumns, Reach};
 use crate::provider::ProviderConfig;
 use crate::trust::lock;
 use crate::trust::used::{self, Shapes};
@@ -47,7 +47,8 @@ pub(super) fn run(
     let reach = Reach::of(&bytes).unwrap_or_default();
     let columns = Columns::of(inspection.manifest.as_ref(), &reach, &provider.grants, &shapes);
     let tightened = tighten(provider, &shapes);
-    out.write_all(page(provider, &columns, &tightened).as_bytes())?;
+    let host = HostColumns::of(&reach, provider, &shapes);
+    out.write_all(page(provider, &columns, &host, &tightened).as_bytes())?;
     if write && !tightened.is_empty() {
         let Source::File(path) = &source else { return Err(AcceptError::NoFile { origin: config.origin.clone() }) };
         let backup = put(&source, path, name, &tightened)?;
@@ -108,6 +109,7 @@ fn lines(rules: &[crate::host::grant::Rule]) -> Vec<String> {
 fn page(
     provider: &ProviderConfig,
     columns: &BTreeMap<String, Columns>,
+    host: &BTreeMap<String, HostColumns>,
     tightened: &BTreeMap<String, Tightened>,
 ) -> String {
     let mut page = format!("provider {}: {}\n", provider.name, provider.component);
@@ -115,6 +117,7 @@ fn page(
         let columns = serde_json::to_value(columns).unwrap_or_default();
         page.push_str(&show::columns(grant, &columns));
     }
+    page.push_str(&show::host(&serde_json::to_value(host).unwrap_or_default()));
     if tightened.is_empty() {
         page.push_str("\nnothing was recorded yet: it is while the gateway runs and the plugin is asked\n");
         return page;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::change::Change;
 use super::slot::Slot;
 use crate::name::{Generation, Namespace, ProviderName};
-use crate::plugin::{Columns, Frame, Manifest, Reach, TrapReport};
+use crate::plugin::{Columns, Frame, HostColumns, Manifest, Reach, TrapReport};
 use crate::query::{Interface, Provider as _};
 
 /// A provider in a line.
@@ -64,6 +64,8 @@ pub struct Detail {
     pub loaded_ms: Option<u64>,
     /// What is declared, detected, granted and used of each grant.
     pub grants: BTreeMap<String, Columns>,
+    /// The same of the host's own interfaces.
+    pub host: BTreeMap<String, HostColumns>,
     /// Its last changes, the newest first.
     pub history: Vec<Change>,
     /// The last calls, of all generations, that ended in a trap or a broken budget, the newest first.
@@ -166,12 +168,14 @@ pub(super) fn detail(slot: &Slot) -> Detail {
     let known = status.as_ref().map(|status| (Some(&status.manifest), &status.reach, &status.used));
     let (manifest, reach, used) = known.unwrap_or((nothing.0, &nothing.1, &nothing.2));
     let grants = Columns::of(manifest, reach, &config.grants, used);
+    let host = HostColumns::of(reach, config, used);
     Detail {
         overview,
         traps: status.iter().flat_map(|status| status.traps.iter().cloned().map(Trap::from)).collect(),
         manifest: status.map(|status| status.manifest),
         loaded_ms: loaded.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         grants,
+        host,
         history: state.history.all(),
     }
 }

@@ -1,4 +1,4 @@
-//! The four columns of a grant: what the plugin declares, what its bytes show, what it may, what it used.
+//! The four columns of a grant and of the host's own interfaces: what the plugin declares, what its bytes show, what it may, what it used.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::manifest::Manifest;
 use super::reach::{Detected, Reach};
 use crate::host::grant::Grant;
-use crate::trust::used::{Shapes, merge};
+use crate::provider::ProviderConfig;
+use crate::trust::used::{self, Shapes, merge};
 
 /// One grant, or one that there is not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,5 +46,33 @@ impl Columns {
             used: shapes.get(name).map(merge).unwrap_or_default().into_iter().collect(),
         };
         names.into_iter().map(|name| (name.clone(), columns(name))).collect()
+    }
+}
+
+/// The interfaces of the host that a grant has no part in.
+const HOST: [&str; 4] = ["config", "log", "processes", "state"];
+
+/// One interface of `wicketgate:host`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HostColumns {
+    /// Whether the plugin imports it.
+    pub detected: bool,
+    /// Whether it gets it: `processes` where the operator declared commands, the others always.
+    pub granted: bool,
+    /// The functions that it called.
+    pub used: Vec<String>,
+}
+
+impl HostColumns {
+    /// Those of every interface, by name.
+    #[must_use]
+    pub fn of(reach: &Reach, config: &ProviderConfig, shapes: &Shapes) -> BTreeMap<String, Self> {
+        let calls = || shapes.get(used::HOST).into_iter().flatten().filter_map(|call| call.split_once('.'));
+        let columns = |interface: &str| Self {
+            detected: reach.host.contains(interface),
+            granted: interface != "processes" || !config.commands.is_empty(),
+            used: calls().filter(|(of, _)| *of == interface).map(|(_, function)| function.to_owned()).collect(),
+        };
+        HOST.into_iter().map(|interface| (interface.to_owned(), columns(interface))).collect()
     }
 }

@@ -132,6 +132,7 @@ impl host::log::Host for HostState {
             host::log::Level::Warn => Level::WARN,
             host::log::Level::Error => Level::ERROR,
         };
+        self.shared.uses("log.write");
         self.log.line(level, &message, &fields);
         Ok(())
     }
@@ -139,10 +140,12 @@ impl host::log::Host for HostState {
 
 impl host::config::Host for HostState {
     fn document(&mut self) -> wasmtime::Result<String> {
+        self.shared.uses("config.document");
         Ok(self.shared.document.clone())
     }
 
     fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+        self.shared.uses("config.get");
         let value = self.shared.config.get(&key);
         Ok(value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
     }

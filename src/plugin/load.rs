@@ -270,6 +270,7 @@ impl Plugins {
             metrics: self.metrics.provider(provider),
             log_rate: Arc::new(LogRate::new(&config.limits)),
             told_of_foreign: AtomicBool::new(false),
+            used,
         });
         let limits = &shared.limits;
         let platform = Platform::new(config, &manifest.name);
@@ -281,7 +282,6 @@ impl Plugins {
             digest,
             manifest,
             reach,
-            used,
             signer,
             locked,
             loaded_at: SystemTime::now(),

@@ -58,6 +58,8 @@ pub(super) struct Shared {
     pub(super) metrics: ProviderMetrics,
     pub(super) log_rate: Arc<LogRate>,
     pub(super) told_of_foreign: AtomicBool,
+    /// What its provider asked the platform and the host for, if that is recorded.
+    pub(super) used: Option<Arc<Recorder>>,
 }
 
 impl Shared {
@@ -73,6 +75,13 @@ impl Shared {
         }
         let message = format!("namespace {namespace:?} is none of its own; claim it in [provider.{}]", self.name);
         Err(QueryError::new(Cause::NoProvider, message))
+    }
+
+    /// Notes that the guest called a function of the host.
+    pub(super) fn uses(&self, function: &'static str) {
+        if let Some(used) = &self.used {
+            used.note_host(function);
+        }
     }
 
     /// Counts entries of an answer that were left out, and says so once.
@@ -97,8 +106,6 @@ pub(super) struct Loaded {
     pub(super) manifest: Manifest,
     /// What its bytes show of its requests.
     pub(super) reach: Reach,
-    /// What its provider asked the platform for, if that is recorded.
-    pub(super) used: Option<Arc<Recorder>>,
     pub(super) signer: Option<Signer>,
     /// What the lock is to say of it once it is published.
     pub(super) locked: Option<Locked>,

@@ -11,6 +11,9 @@ use wasmparser::{BinaryReaderError, Parser, Payload};
 /// The import that requests are sent by.
 const HTTP: &str = "wasi:http/outgoing-handler";
 
+/// What the imports of the gateway's own interfaces begin with.
+const HOST: &str = "wicketgate:host/";
+
 /// What stands between a scheme and a name.
 const MARK: &[u8] = b"://";
 
@@ -27,6 +30,8 @@ pub struct Reach {
     pub sends: bool,
     /// Names of one label behind `http://` and `https://`, as grants are named. At most [`NAMES_MAX`].
     pub names: BTreeSet<String>,
+    /// The interfaces of `wicketgate:host` that it imports: `state`, `log`, ...
+    pub host: BTreeSet<String>,
 }
 
 impl Reach {
@@ -41,7 +46,11 @@ impl Reach {
             let payload = payload?;
             if let Payload::ComponentImportSection(section) = &payload {
                 for import in section.clone() {
-                    reach.sends |= import?.name.name.starts_with(HTTP);
+                    let name = import?.name.name;
+                    reach.sends |= name.starts_with(HTTP);
+                    if let Some(interface) = name.strip_prefix(HOST).filter(|_| reach.host.len() < NAMES_MAX) {
+                        reach.host.insert(interface.split('@').next().unwrap_or_default().to_owned());
+                    }
                 }
             } else if let Payload::DataSection(section) = &payload {
                 for data in section.clone() {

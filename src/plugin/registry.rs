@@ -219,7 +219,7 @@ impl PluginProvider {
             digest: plugin.digest,
             manifest: plugin.manifest.clone(),
             reach: plugin.reach.clone(),
-            used: plugin.used.as_ref().map(|used| used.shapes()).unwrap_or_default(),
+            used: plugin.shared.used.as_ref().map(|used| used.shapes()).unwrap_or_default(),
             signer: plugin.signer.as_ref().map(ToString::to_string),
             loaded_at: plugin.loaded_at,
             is_quarantined: plugin.quarantine.is_active(),

@@ -28,7 +28,10 @@ pub const SHAPE_MAX_BYTES: usize = 512;
 /// The largest file of a provider's shapes, in bytes.
 pub const FILE_MAX_BYTES: u64 = 1 << 20;
 
-/// Shapes by grant.
+/// What stands in the place of a grant's name for functions of the host itself, as no grant is named.
+pub const HOST: &str = "wicketgate:host";
+
+/// Shapes by grant, and the functions of [`HOST`] that were called, e.g. `state.get`.
 pub type Shapes = BTreeMap<String, BTreeSet<String>>;
 
 /// What is recorded of all providers: a file each, in one directory. Cheap to clone.
@@ -88,19 +91,27 @@ impl Recorder {
         rule: Option<&Rule>,
         namespaces: &[Namespace],
     ) {
-        let shape = shape(method, uri, rule, namespaces);
+        self.keep(grant, &shape(method, uri, rule, namespaces));
+    }
+
+    /// Notes that a function of the host was called, e.g. `state.get`.
+    pub fn note_host(self: &Arc<Self>, function: &'static str) {
+        self.keep(HOST, function);
+    }
+
+    fn keep(self: &Arc<Self>, grant: &str, shape: &str) {
         if shape.len() > SHAPE_MAX_BYTES {
             return;
         }
         {
             let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-            if shapes.get(grant).is_some_and(|known| known.contains(&shape)) {
+            if shapes.get(grant).is_some_and(|known| known.contains(shape)) {
                 return;
             }
             if shapes.values().map(BTreeSet::len).sum::<usize>() >= SHAPES_MAX {
                 return;
             }
-            shapes.entry(grant.to_owned()).or_default().insert(shape);
+            shapes.entry(grant.to_owned()).or_default().insert(shape.to_owned());
         }
         let recorder = Arc::clone(self);
         let write = move || recorder.write();

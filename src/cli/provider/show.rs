@@ -114,6 +114,7 @@ pub(super) fn detail(body: &Value, now: SystemTime) -> String {
     for (name, grant) in body["grants"].as_object().into_iter().flatten() {
         text.push_str(&columns(name, grant));
     }
+    text.push_str(&host(&body["host"]));
     text.push('\n');
     text.push_str(&changes(body, now, CHANGES_SHOWN));
     text.push_str(&traps(body, now));
@@ -149,6 +150,25 @@ pub(in crate::cli) fn columns(name: &str, grant: &Value) -> String {
         }
     }
     text
+}
+
+/// The host's own interfaces.
+pub(in crate::cli) fn host(interfaces: &Value) -> String {
+    let row = |(name, columns): (&String, &Value)| {
+        let word = |key: &str, yes: &str| if columns[key] == true { yes.to_owned() } else { "-".to_owned() };
+        vec![
+            cell(&Value::from(name.as_str())),
+            word("detected", "imported"),
+            word("granted", "yes"),
+            cell(&columns["used"]),
+        ]
+    };
+    let rows: Vec<_> = interfaces.as_object().into_iter().flatten().map(row).collect();
+    if rows.is_empty() {
+        String::new()
+    } else {
+        format!("\n{}", table(&["HOST", "DETECTED", "GRANTED", "USED"], &rows))
+    }
 }
 
 /// The calls that the plugin did not survive: when, for whom, what it had used, and where it was.
@@ -361,6 +381,18 @@ mod tests {
         for part in ["does not ask for it", "but it sends requests", "granted   nothing"] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn the_hosts_interfaces_are_a_table() {
+        let interfaces = json!({
+            "log": { "detected": true, "granted": true, "used": ["write"] },
+            "processes": { "detected": false, "granted": false, "used": [] },
+        });
+        let text = host(&interfaces);
+        assert!(text.contains("log        imported  yes      write"), "{text}");
+        assert!(text.contains("processes  -         -        -"), "{text}");
+        assert_eq!(host(&Value::Null), "");
     }
 
     #[test]

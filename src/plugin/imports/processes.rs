@@ -10,15 +10,21 @@ use super::HostState;
 use crate::host::processes::Processes;
 
 impl HostState {
-    /// The provider's processes; a trap where the wiring forgot them.
-    fn processes(&self) -> Result<&Processes> {
+    /// The provider's processes, for a function of the host; a trap where the wiring forgot them.
+    fn processes(&self, function: &'static str) -> Result<&Processes> {
+        self.shared.uses(function);
         self.processes.as_ref().ok_or_else(|| wasmtime::format_err!("the provider has no processes"))
     }
 }
 
 impl wit::Host for HostState {
     async fn commands(&mut self) -> Result<Vec<wit::Command>> {
-        Ok(self.processes()?.commands().iter().map(|(name, command)| convert::command(name, command)).collect())
+        Ok(self
+            .processes("processes.commands")?
+            .commands()
+            .iter()
+            .map(|(name, command)| convert::command(name, command))
+            .collect())
     }
 
     async fn apply(
@@ -27,21 +33,22 @@ impl wit::Host for HostState {
         spec: wit::GroupSpec,
         count: wit::ReplicaCount,
     ) -> Result<Result<wit::GroupStatus, wit::ProcessError>> {
-        let applied = self.processes()?.apply(&group, convert::group_spec(spec), convert::replica_count(count));
+        let applied =
+            self.processes("processes.apply")?.apply(&group, convert::group_spec(spec), convert::replica_count(count));
         Ok(applied.map(convert::group_status).map_err(convert::process_error))
     }
 
     async fn status(&mut self, group: String) -> Result<Result<wit::GroupStatus, wit::ProcessError>> {
-        let status = self.processes()?.status(&group);
+        let status = self.processes("processes.status")?.status(&group);
         Ok(status.map(convert::group_status).map_err(convert::process_error))
     }
 
     async fn groups(&mut self) -> Result<Vec<String>> {
-        Ok(self.processes()?.groups())
+        Ok(self.processes("processes.groups")?.groups())
     }
 
     async fn remove(&mut self, group: String) -> Result<Result<(), wit::ProcessError>> {
-        Ok(self.processes()?.remove(&group).map_err(convert::process_error))
+        Ok(self.processes("processes.remove")?.remove(&group).map_err(convert::process_error))
     }
 
     async fn changes(
@@ -50,7 +57,7 @@ impl wit::Host for HostState {
         timeout_ms: u32,
     ) -> Result<Result<wit::ChangeSet, wit::ProcessError>> {
         let timeout = Duration::from_millis(timeout_ms.into());
-        let changes = self.processes()?.changes(cursor.as_deref(), timeout).await;
+        let changes = self.processes("processes.changes")?.changes(cursor.as_deref(), timeout).await;
         Ok(changes.map(convert::group_changes).map_err(convert::process_error))
     }
 
@@ -62,7 +69,8 @@ impl wit::Host for HostState {
         timeout_ms: u32,
     ) -> Result<Result<wit::OutputBatch, wit::ProcessError>> {
         let timeout = Duration::from_millis(timeout_ms.into());
-        let output = self.processes()?.output(&group, cursor.as_deref(), limit as usize, timeout).await;
+        let output =
+            self.processes("processes.output")?.output(&group, cursor.as_deref(), limit as usize, timeout).await;
         Ok(output.map(convert::output_batch).map_err(convert::process_error))
     }
 }
