@@ -108,6 +108,12 @@ impl Config {
     }
 }
 
+/// What keeps the configured credentials from being used. Blocks for reading their files.
+#[must_use]
+pub fn credential_faults(config: &Config) -> Vec<FileFault> {
+    auth::faults(&config.auth, config.exposed_secrets)
+}
+
 /// What the admin API works with: wired by [`app`](crate::app).
 pub struct Parts {
     /// Which provider serves which namespace.

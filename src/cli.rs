@@ -111,7 +111,7 @@ impl Serve {
     /// See [`ConfigError`].
     pub fn configuration(&self, environment: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
         let source = Source::choose(self.config.as_deref(), &environment);
-        let mut config = source.read()?;
+        let mut config = source.read_with_files()?;
         if let Some(address) = self.listen {
             config.listen.http = address;
         }
@@ -147,10 +147,10 @@ impl Check {
         if self.print {
             // Printed even with mistakes in it: they are told by line.
             let printed = write!(out, "{}", source.text()?);
-            source.read()?;
+            source.read_with_files()?;
             return Ok(printed);
         }
-        let config = source.read()?;
+        let config = source.read_with_files()?;
         Ok(report(&config, out))
     }
 }

@@ -9,6 +9,7 @@
 mod command;
 mod data;
 pub mod environment;
+mod files;
 mod flat;
 mod gateway;
 mod grant;

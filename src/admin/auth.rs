@@ -99,6 +99,15 @@ impl Credentials {
     }
 }
 
+/// Every file that cannot be used. Blocks.
+pub(super) fn faults(auth: &Auth, exposed: ExposedSecrets) -> Vec<FileFault> {
+    let files = match auth {
+        Auth::Loopback | Auth::Open => Vec::new(),
+        Auth::Basic { user_file, password_file } => vec![user_file, password_file],
+    };
+    files.into_iter().filter_map(|file| read_secret(&Source::from(file.clone()), exposed).err()).collect()
+}
+
 /// Reads `Basic base64(user:password)` (RFC 7617 section 2); the scheme's case does not matter.
 fn basic(field: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let (scheme, rest) = field.split_at_checked(6)?;

@@ -49,6 +49,22 @@ impl Source {
         }
     }
 
+    /// Reads and checks it with the files that it names, as a start needs them. Blocks for that.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read_with_files(&self) -> Result<Config, ConfigError> {
+        let config = self.read()?;
+        let base = match self {
+            Self::File(path) => path.as_path(),
+            // A file in the working directory, if there were one.
+            Self::Environment(_) | Self::Example => Path::new("wicketgate.toml"),
+        };
+        let base = std::path::absolute(base).unwrap_or_else(|_no_working_directory| "/".into());
+        config.try_files(&self.text()?, base.parent().unwrap_or(Path::new("/")))?;
+        Ok(config)
+    }
+
     /// It as TOML.
     ///
     /// # Errors

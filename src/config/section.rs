@@ -98,7 +98,7 @@ pub(super) struct Section<'d> {
     asked: RefCell<Vec<&'static str>>,
 }
 
-fn join(path: &str, key: &str) -> String {
+pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.into() } else { format!("{path}.{key}") }
 }
 

@@ -49,11 +49,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 
-use crate::host::grant::Effect;
+use crate::host::grant::{Effect, Grant};
 use crate::name::{Namespace, ProviderName};
 use crate::provider::ProviderConfig;
 use crate::trust::used::Recorder;
 use crate::upstream::Place;
+use credentials::Credentials;
 use gate::Gate;
 
 /// What a plugin may do, by where it is in its life.
@@ -88,6 +89,14 @@ pub struct Egress {
     namespaces: Arc<[Namespace]>,
     gates: BTreeMap<String, Arc<Gate>>,
     metrics: EgressMetrics,
+}
+
+/// What keeps a grant from being used: of its TLS, and of its credentials. Blocks for reading the files that
+/// it names; connects to nothing.
+#[must_use]
+pub fn faults(grant: &Grant) -> Vec<GrantFault> {
+    let (client, credentials) = (GrantClient::new(grant).err(), Credentials::load(grant).err());
+    client.into_iter().chain(credentials).collect()
 }
 
 impl Egress {

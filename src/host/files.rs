@@ -65,6 +65,20 @@ pub enum FileFault {
     },
 }
 
+impl FileFault {
+    /// Which file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Unreadable { path, .. }
+            | Self::Exposed { path }
+            | Self::Kubeconfig { path, .. }
+            | Self::TooLong { path }
+            | Self::NotASecret { path } => path,
+        }
+    }
+}
+
 /// What tells one content of a file from the next without reading it. Also the inode: a rename or a
 /// symbolic link that moved (that is how Kubernetes renews a token) keeps the times of its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -101,9 +101,12 @@ fn a_secret_that_everybody_can_read_ends_the_start_with_what_to_run() {
         let builder = GatewayBuilder::new(&config).file("user", "admin").file("password", "secret");
         let password = builder.folder().join("password");
         std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let (status, said) = builder.run("serve");
-        assert!(!status.success(), "{said}");
-        assert!(said.contains(&format!("chmod o-rwx {}", password.display())), "{said}");
+        let checked = builder.clone().run("check");
+        for (status, said) in [checked, builder.run("serve")] {
+            assert_eq!(status.code(), Some(64), "{said}");
+            assert!(said.contains("line ") && said.contains("auth.basic.password-file"), "{said}");
+            assert!(said.contains(&format!("chmod o-rwx {}", password.display())), "{said}");
+        }
     }
 }
 

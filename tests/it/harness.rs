@@ -82,6 +82,7 @@ impl Output {
 }
 
 /// What a gateway is started with.
+#[derive(Clone)]
 pub struct GatewayBuilder {
     folder: Arc<TempDir>,
     config: String,

@@ -1,6 +1,6 @@
 //! Why a grant cannot be used at all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::host::files::FileFault;
 use crate::name::ProviderName;
@@ -67,4 +67,16 @@ pub enum GrantFault {
         /// What it is.
         kind: &'static str,
     },
+}
+
+impl GrantFault {
+    /// The file that is to blame, if one is.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(fault) => Some(fault.path()),
+            Self::Profile { path, .. } | Self::NotACertificate { path, .. } | Self::NotAKey { path, .. } => Some(path),
+            Self::ServerName(_) | Self::TlsUnused | Self::Header(_) | Self::Address { .. } => None,
+        }
+    }
 }
