@@ -291,7 +291,7 @@ fn kind_of(cause: &Cause) -> &'static str {
             PluginFault::Busy => "busy",
         },
         Cause::NotExported(_) => "not-exported",
-        Cause::NoProvider | Cause::Gateway => "gateway",
+        Cause::NoProvider | Cause::NoPlugin | Cause::Gateway => "gateway",
     }
 }
 

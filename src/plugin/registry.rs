@@ -251,6 +251,6 @@ impl PluginProvider {
             }
         }
         let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Err(QueryError::new(Cause::Gateway, format!("provider {}: no plugin answers: {reason}", self.name)))
+        Err(QueryError::new(Cause::NoPlugin, format!("provider {}: no plugin answers: {reason}", self.name)))
     }
 }

@@ -115,6 +115,8 @@ pub enum Cause {
     NotExported(Interface),
     /// No provider serves the function's namespace.
     NoProvider,
+    /// The provider has no plugin that serves: it was refused or retired; the message says why.
+    NoPlugin,
     /// The gateway's own limit or state; the message says which.
     Gateway,
 }
@@ -202,7 +204,7 @@ impl QueryError {
                 | ErrorKind::Unsupported => Fault::Platform,
                 ErrorKind::Internal => Fault::Plugin,
             },
-            Cause::Plugin(_) => Fault::Plugin,
+            Cause::Plugin(_) | Cause::NoPlugin => Fault::Plugin,
             Cause::NotExported(_) | Cause::NoProvider => Fault::Caller,
             Cause::Gateway => Fault::Gateway,
         }
@@ -219,7 +221,7 @@ impl QueryError {
             Cause::Plugin(fault) => {
                 matches!(fault, PluginFault::Trap | PluginFault::Budget(_) | PluginFault::Busy)
             }
-            Cause::NotExported(_) | Cause::NoProvider | Cause::Gateway => false,
+            Cause::NotExported(_) | Cause::NoProvider | Cause::NoPlugin | Cause::Gateway => false,
         }
     }
 }

@@ -60,6 +60,14 @@ impl Problem {
             },
             Cause::NotExported(_) => provider_error("cannot do what the function needs"),
             Cause::NoProvider => no_provider(function),
+            Cause::NoPlugin => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "plugin_missing",
+                format!(
+                    "the provider of function {function} has no plugin that serves; its operator finds the cause in the log"
+                ),
+            )
+            .retry(wait),
             Cause::Gateway => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "gateway_busy",
@@ -225,7 +233,7 @@ fn bad_endpoint(function: &FunctionRef) -> Problem {
     )
 }
 
-fn upstream_broken(function: &FunctionRef) -> Problem {
+pub(super) fn upstream_broken(function: &FunctionRef) -> Problem {
     Problem::new(
         StatusCode::BAD_GATEWAY,
         "upstream_broken",

@@ -40,6 +40,7 @@ impl Problem {
             },
             Cause::NotExported(_) => say(StatusCode::NOT_IMPLEMENTED, "not_exported"),
             Cause::NoProvider => say(StatusCode::NOT_FOUND, "no_provider"),
+            Cause::NoPlugin => say(StatusCode::SERVICE_UNAVAILABLE, "plugin_missing").retry(wait),
             Cause::Gateway => say(StatusCode::SERVICE_UNAVAILABLE, "gateway_busy").retry(wait),
         }
     }

@@ -83,6 +83,7 @@ fn is_plugins_own(error: &QueryError) -> bool {
         | Cause::Platform(_)
         | Cause::NotExported(_)
         | Cause::NoProvider
+        | Cause::NoPlugin
         | Cause::Gateway => false,
     }
 }

@@ -149,7 +149,7 @@ fn is_failure(error: &QueryError) -> bool {
             | ErrorKind::CursorExpired
             | ErrorKind::Unsupported => false,
         },
-        Cause::NotExported(_) | Cause::NoProvider | Cause::Gateway => false,
+        Cause::NotExported(_) | Cause::NoProvider | Cause::NoPlugin | Cause::Gateway => false,
     }
 }
 

@@ -243,7 +243,7 @@ async fn generations_follow_each_other_and_back() {
     let config = bench.config("good", limits());
     let provider = PluginProvider::new(&config);
     let error = provider.get_replicas(&figlet()).await.unwrap_err();
-    assert_eq!(error.cause, Cause::Gateway);
+    assert_eq!(error.cause, Cause::NoPlugin);
     provider.explain("the disk is gone");
     assert_eq!(provider.status().unwrap_err(), "the disk is gone");
     assert_eq!(provider.publish(bench.load(&config).await.unwrap()), Generation(1));

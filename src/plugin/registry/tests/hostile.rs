@@ -54,7 +54,11 @@ fn told<T>(answer: &Result<T, QueryError>) -> String {
         Cause::Plugin(PluginFault::BadOutput(field)) => format!("refuses the field `{field}`"),
         Cause::Plugin(PluginFault::Quarantined) => "stops the plugin for a while".to_owned(),
         Cause::Platform(_) => "passes the error on".to_owned(),
-        other @ (Cause::Plugin(PluginFault::Busy) | Cause::NotExported(_) | Cause::NoProvider | Cause::Gateway) => {
+        other @ (Cause::Plugin(PluginFault::Busy)
+        | Cause::NotExported(_)
+        | Cause::NoProvider
+        | Cause::NoPlugin
+        | Cause::Gateway) => {
             format!("says {other:?}: {}", error.message)
         }
     }
