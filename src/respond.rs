@@ -14,7 +14,7 @@ mod call_id;
 mod function;
 mod system;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 

@@ -139,3 +139,29 @@ fn unauthorized() -> Response<Body> {
     headers.insert(respond::ERROR_CODE, HeaderValue::from_static("unauthorized"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::respond::tests::{Told, causes, documented, told};
+
+    #[test]
+    fn the_readme_has_every_answer_to_callers_of_the_admin_api_and_no_other() {
+        let own = [
+            Refusal::BodyTooLarge(1),
+            Refusal::BodyTooSlow(std::time::Duration::from_secs(1)),
+            Refusal::BodyBroken("cut".into()),
+            Refusal::ListTooLong(1),
+            Refusal::TooManyStreams(1),
+            Refusal::Unready("draining".into()),
+            Refusal::Died,
+            Refusal::Credentials,
+            Refusal::NotLocal,
+            Refusal::NoRoute,
+            Refusal::NoMethod,
+        ];
+        let asked = causes().into_iter().map(|(cause, ..)| Refusal::Query(QueryError::new(cause, "why")));
+        let said: Told = asked.chain(own).map(|refusal| told(&refusal.problem())).collect();
+        assert_eq!(said, documented(2));
+    }
+}

@@ -1,5 +1,6 @@
 //! Every error has its answer, and no answer tells what only the operator may know.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ const KINDS: [(ErrorKind, u16, u16); 13] = [
     (ErrorKind::Internal, 502, 502),
 ];
 
-fn causes() -> Vec<(Cause, u16, u16)> {
+pub(crate) fn causes() -> Vec<(Cause, u16, u16)> {
     let mut causes: Vec<_> =
         KINDS.iter().map(|(kind, function, system)| (Cause::Platform(*kind), *function, *system)).collect();
     causes.extend([
@@ -52,6 +53,7 @@ fn causes() -> Vec<(Cause, u16, u16)> {
         (Cause::Plugin(PluginFault::Busy), 503, 503),
         (Cause::NotExported(Interface::Watch), 502, 501),
         (Cause::NoProvider, 404, 404),
+        (Cause::NoPlugin, 503, 503),
         (Cause::Gateway, 503, 503),
     ]);
     causes
@@ -99,8 +101,8 @@ fn what_the_platform_asks_for_is_passed_on() {
     assert_eq!(response.headers()[RETRY_AFTER], "3");
 }
 
-#[test]
-fn every_scaling_error_has_its_status_and_tells_nothing_internal() {
+/// Errors of the scaler but for the unknown name, with status and whether another attempt is worth it.
+fn scaling_errors() -> Vec<(ScaleError, u16, bool)> {
     let function = figlet;
     let failed = || Arc::new(said(Cause::Platform(ErrorKind::Unavailable)));
     let timeout = || ScaleError::Timeout {
@@ -110,7 +112,7 @@ fn every_scaling_error_has_its_status_and_tells_nothing_internal() {
         source: Some(Arc::new(ScaleError::NotAccepting { function: function(), reason: INTERNAL.into() })),
     };
     let address: SocketAddr = "10.1.2.3:4567".parse().unwrap();
-    let cases = [
+    vec![
         (ScaleError::NoProvider { function: function() }, 404, false),
         (timeout(), 504, true),
         (ScaleError::TooManyWaiting { function: function(), limit: 1, setting: "waiting" }, 503, true),
@@ -137,8 +139,12 @@ fn every_scaling_error_has_its_status_and_tells_nothing_internal() {
         ),
         (ScaleError::NotAccepting { function: function(), reason: INTERNAL.into() }, 503, true),
         (ScaleError::ShuttingDown, 503, true),
-    ];
-    for (error, status, comes_back) in cases {
+    ]
+}
+
+#[test]
+fn every_scaling_error_has_its_status_and_tells_nothing_internal() {
+    for (error, status, comes_back) in scaling_errors() {
         let problem = Problem::of_scaling(&error, &figlet());
         assert_eq!(problem.status.as_u16(), status, "{error:?}");
         assert_eq!(problem.retry_after.is_some(), comes_back, "{error:?}");
@@ -151,14 +157,14 @@ fn every_scaling_error_has_its_status_and_tells_nothing_internal() {
     assert_eq!(problem.retry_after, None);
 }
 
-#[test]
-fn every_forwarding_error_has_its_status_and_tells_nothing_internal() {
+/// Errors of forwarding but for a broken connection, with their status.
+fn forwarding_errors() -> Vec<(forward::Error, u16)> {
     use forward::Error;
     let place = || Place::Tcp("10.1.2.3:4567".into());
     let io = || std::io::Error::other(INTERNAL);
     let address: SocketAddr = "10.1.2.3:4567".parse().unwrap();
     let upstream = |error| Error::Upstream(error);
-    let cases = [
+    vec![
         (upstream(upstream::Error::InvalidAuthority(INTERNAL.into())), 502),
         (upstream(upstream::Error::Resolve { place: place(), source: io() }), 503),
         (upstream(upstream::Error::NoAddress(place())), 503),
@@ -173,8 +179,12 @@ fn every_forwarding_error_has_its_status_and_tells_nothing_internal() {
         (Error::BodyTooLarge { limit: 1 }, 413),
         (Error::BodyTooSlow { after: Duration::from_secs(60) }, 408),
         (Error::BodyBroken, 400),
-    ];
-    for (error, status) in cases {
+    ]
+}
+
+#[test]
+fn every_forwarding_error_has_its_status_and_tells_nothing_internal() {
+    for (error, status) in forwarding_errors() {
         let problem = Problem::of_forwarding(&error, &figlet());
         assert_eq!(problem.status.as_u16(), status, "{error:?}");
         assert!(!problem.message.contains("10.1.2.3"), "{problem:?}");
@@ -223,4 +233,47 @@ fn a_move_keeps_the_query() {
         (response.status().as_u16(), &response.headers()[LOCATION]),
         (301, &HeaderValue::from_static("/a?b=%20"))
     );
+}
+
+/// Status, code, and whether `Retry-After` is there.
+pub(crate) type Told = BTreeSet<(u16, String, bool)>;
+
+pub(crate) fn told(problem: &Problem) -> (u16, String, bool) {
+    (problem.status.as_u16(), problem.code.to_owned(), problem.retry_after.is_some())
+}
+
+/// What a column of the README's table of answers says: 1 is `/function/*`, 2 is `/system/*`.
+pub(crate) fn documented(column: usize) -> Told {
+    let page = include_str!("../../README.md");
+    let table = page.split("\n## What callers get").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")).skip(1);
+    let mut found = Told::new();
+    for cell in rows.map(|row| row.trim_matches('|').split(" | ").nth(column).unwrap()) {
+        let mut status = 0;
+        for word in cell.split([' ', ',', ';']) {
+            let code = word.trim_matches('`');
+            if let Ok(number) = word.parse() {
+                status = number;
+            } else if word != code && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+                assert!(found.insert((status, code.to_owned(), cell.contains("`Retry-After`"))), "{code} twice");
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_readme_has_every_answer_to_callers_of_functions_and_no_other() {
+    let function = figlet();
+    let mut problems: Vec<Problem> =
+        causes().into_iter().map(|(cause, ..)| Problem::of_invocation(&said(cause), &function)).collect();
+    problems.extend(scaling_errors().iter().map(|(error, ..)| Problem::of_scaling(error, &function)));
+    problems.extend(forwarding_errors().iter().map(|(error, _)| Problem::of_forwarding(error, &function)));
+    problems.extend([
+        function::upstream_broken(&function),
+        Problem::of_path(&router::function("a~", &"openfaas-fn".parse().unwrap()).unwrap_err()),
+        Problem::of_path(&router::PathRefused::HiddenDots),
+        Problem::header_too_large(1),
+    ]);
+    assert_eq!(problems.iter().map(told).collect::<Told>(), documented(1));
 }
