@@ -112,5 +112,5 @@ fn processes(config: &ProviderConfig, store: &Store) -> std::io::Result<Option<P
         return Ok(None);
     }
     let groups = store.host("processes", &config.name, GROUPS_QUOTA);
-    Ok(Some(Processes::new(config.name.clone(), config.commands.clone(), groups, std::env::current_exe()?)))
+    Ok(Some(Processes::new(config.name.clone(), config.commands.clone(), groups, "/proc/self/exe".into())))
 }

@@ -104,8 +104,8 @@ impl Control {
         if let Some(processes) = &state.processes {
             return Ok(Some(processes.clone()));
         }
-        let program = std::env::current_exe()
-            .map_err(|error| refused(&Step::Linked)(format!("this program has no path: {error}")))?;
+        // By this name a binary that was replaced on disk still starts its own version's watchdogs.
+        let program = "/proc/self/exe".into();
         let groups = self.shared.store.host("processes", &config.name, GROUPS_QUOTA);
         let processes = Processes::new(config.name.clone(), config.commands.clone(), groups, program);
         state.processes = Some(processes.clone());

@@ -11,9 +11,8 @@ use crate::host::processes::launch::Launch;
 
 /// A command line that runs `launch`'s program through the shim, with its variables and directory.
 pub(super) fn command(launch: &Launch) -> Result<Command, String> {
-    let program = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
     let limits = serde_json::to_string(&launch.limits).map_err(|error| error.to_string())?;
-    let mut command = Command::new(program);
+    let mut command = Command::new("/proc/self/exe");
     command.arg("watchdog").arg(EXEC).arg(std::process::id().to_string()).arg(limits).args(&launch.argv);
     command.env_clear().envs(&launch.env).process_group(0);
     command.current_dir(launch.working_directory.as_deref().unwrap_or(std::path::Path::new("/")));

@@ -26,6 +26,7 @@ mod docker;
 mod ecs;
 mod endpoints;
 mod faas_provider;
+mod forks;
 mod forward;
 mod harness;
 mod kubernetes;

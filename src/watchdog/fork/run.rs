@@ -5,6 +5,7 @@
 //! and a command that fails after that breaks the connection instead of pretending that all was said.
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +16,7 @@ use hyper::body::Incoming;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
 use super::answer::{Answer, Broken};
@@ -44,9 +45,13 @@ pub(super) async fn once(launch: &Launch, request: Request<Incoming>, turn: Owne
         Err(message) => return Answer::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{message}\n")),
     };
     let mut gathered = BytesMut::new();
-    let has_ended = match tokio::time::timeout_at(deadline, gather(&mut run.output, &mut gathered)).await {
-        Ok(has_ended) => has_ended,
-        Err(_elapsed) => return too_late(launch),
+    let gathering = tokio::time::timeout_at(deadline, gather(&mut run.output, &mut gathered));
+    let has_ended = tokio::select! {
+        gathered = gathering => match gathered {
+            Ok(has_ended) => has_ended,
+            Err(_elapsed) => return too_late(launch),
+        },
+        () = run.cut.notified() => return Answer::text(StatusCode::BAD_REQUEST, "the request's body broke off\n"),
     };
     if !has_ended {
         let (pieces, rest) = mpsc::channel(PIECES);
@@ -55,7 +60,14 @@ pub(super) async fn once(launch: &Launch, request: Request<Incoming>, turn: Owne
         tokio::spawn(stream(run, deadline, pieces, turn));
         return response;
     }
-    let Ok(ended) = tokio::time::timeout_at(deadline, run.child.wait()).await else { return too_late(launch) };
+    let waiting = tokio::time::timeout_at(deadline, run.child.wait());
+    let ended = tokio::select! {
+        ended = waiting => match ended {
+            Ok(ended) => ended,
+            Err(_elapsed) => return too_late(launch),
+        },
+        () = run.cut.notified() => return Answer::text(StatusCode::BAD_REQUEST, "the request's body broke off\n"),
+    };
     run.ended = true;
     drop(turn);
     let failure = match ended {
@@ -127,6 +139,7 @@ async fn stream(
             let read = tokio::select! {
                 read = run.output.read_buf(&mut piece) => read,
                 () = pieces.closed() => return Ok(()),
+                () = run.cut.notified() => return Err("the request's body broke off".to_owned()),
             };
             match read {
                 Ok(0) | Err(_) => break,
@@ -159,6 +172,8 @@ struct Run {
     output: ChildStdout,
     ended: bool,
     feeding: tokio::task::AbortHandle,
+    /// Rings when the request's body broke off.
+    cut: Arc<Notify>,
     _own: sweep::Own,
 }
 
@@ -177,24 +192,31 @@ impl Run {
             return Err("the function's command has no pipes".to_owned());
         };
         tokio::spawn(pass_on("err", errors));
-        let feeding = tokio::spawn(feed(body, input)).abort_handle();
-        Ok(Self { child, output, ended: false, feeding, _own: own })
+        let cut = Arc::new(Notify::new());
+        let feeding = tokio::spawn(feed(body, input, Arc::clone(&cut))).abort_handle();
+        Ok(Self { child, output, ended: false, feeding, cut, _own: own })
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.feeding.abort();
         let group = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let (false, Some(group)) = (self.ended, group) {
             let _already_gone = kill_process_group(group, Signal::KILL);
         }
+        // Last: it closes the command's input, which a command that lives takes for the end of a whole body.
+        self.feeding.abort();
     }
 }
 
-/// A command need not read its input: a closed pipe is no failure.
-async fn feed(mut body: Incoming, mut input: ChildStdin) {
-    while let Some(Ok(frame)) = body.frame().await {
+/// A command need not read its input: a closed pipe is no failure. A body that breaks off is never closed
+/// towards the command, which would take a part for the whole: `cut` rings, and the command is killed.
+async fn feed(mut body: Incoming, mut input: ChildStdin, cut: Arc<Notify>) {
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            cut.notify_one();
+            return std::future::pending().await;
+        };
         if let Ok(bytes) = frame.into_data()
             && input.write_all(&bytes).await.is_err()
         {
