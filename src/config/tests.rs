@@ -288,3 +288,12 @@ fn every_accepted_key_is_documented_and_every_documented_key_is_accepted() {
     assert_eq!(accepted.difference(&documented).collect::<Vec<_>>(), Vec::<&String>::new(), "not documented");
     assert_eq!(documented.difference(&accepted).collect::<Vec<_>>(), Vec::<&String>::new(), "not accepted");
 }
+
+#[test]
+fn every_bundled_plugin_is_documented_and_nothing_else() {
+    let page = include_str!("../../docs/configuration.md");
+    let row = page.lines().find(|line| line.starts_with("| `provider.NAME.component`")).unwrap();
+    let documented: BTreeSet<&str> =
+        row.split("\"builtin:").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(documented, plugin::builtin::names().collect());
+}

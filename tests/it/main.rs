@@ -31,6 +31,7 @@ mod forward;
 mod harness;
 mod kubernetes;
 mod local;
+mod logs;
 mod plugin_check;
 mod plugins;
 mod replicas;
