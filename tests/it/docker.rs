@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::docker::{Engine, IMAGE, with_engine};
 use crate::harness::life_cycle::{call, counts, scale};
 use crate::harness::{Gateway, life_cycle, wait_until};
+use crate::plugin_check::passes;
 
 mod engine;
 mod moved;
@@ -49,6 +50,26 @@ impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.store(true, std::sync::atomic::Ordering::Relaxed);
     }
+}
+
+#[test]
+fn it_does_what_the_contract_says_in_both_modes() {
+    with_engine(|engine| {
+        let swarm = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/plugins/answers-swarm.json");
+        let engine_config = "mode = \"engine\"";
+        for (config, profile, name, answers) in [
+            (engine_config, "docker", "check-engine", &[][..]),
+            (swarm::CONFIG, "docker-swarm", "check-swarm", &["--answers", swarm][..]),
+        ] {
+            let text = provider("docker", engine, config, profile);
+            let gateway = Gateway::with(&text);
+            deploy(&gateway, "POST", name, "checked", json!({}));
+            drop(gateway);
+            // The engine of a loaded machine takes its time; a silent platform is waited for as long.
+            let text = text.replace("call-timeout = \"30s\"", "call-timeout = \"10s\"");
+            passes(&text, "builtin:docker", &[&["--function", name, "--most", "3"], answers].concat());
+        }
+    });
 }
 
 #[test]

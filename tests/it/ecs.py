@@ -1,16 +1,18 @@
 """Amazon ECS for the tests: moto's server, and a layer before it that plays what moto has not.
 
 moto is somebody else's implementation of AWS. Its services have no tasks and run at once, so the layer answers
-ListTasks and DescribeTasks itself, from moto's own counts, and lets a service become ready after some looks. All
-else goes to moto byte for byte, with the fields as they came, so that moto checks the signatures of the gateway.
+ListTasks and DescribeTasks itself, from moto's own counts, and lets a service become ready after some looks. It also
+cuts ListServices into pages, which moto answers whole. All else goes to moto byte for byte, with the fields as they
+came, so that moto checks the signatures of the gateway.
 
 A task is a small HTTP server of its own: task N of a service is 127.0.1.N at the one port of all, after the tasks
 were replaced E times 127.0.1.(N + 10 E).
 
     python ecs.py [--auth]
 
-With --auth moto checks signatures and policies: the key of `gateway` may call the operations of OPERATIONS and no
-other, that of `reader` the first two. Prints `ecs on http://HOST:PORT {json}`; ends with its standard input. Paths that begin with /_ are for
+With --auth moto checks signatures and policies. The key of `scaler` may do what the first policy of the plugin's
+README allows, that of `gateway` what all of them do, and that of `reader` may look at services; moto compares actions
+and no resources. Prints `ecs on http://HOST:PORT {json}`; ends with its standard input. Paths that begin with /_ are for
 the test:
 
     GET  /_log           the operations that came, in their order
@@ -24,6 +26,7 @@ the test:
 import argparse
 import json
 import os
+import re
 import sys
 import threading
 import urllib.error
@@ -38,12 +41,7 @@ import boto3
 import moto.settings
 from moto.server import ThreadedMotoServer
 
-# What README.md of the plugin says a gateway that deploys needs.
-OPERATIONS = [
-    "ecs:ListServices", "ecs:DescribeServices", "ecs:UpdateService", "ecs:ListTasks", "ecs:DescribeTasks",
-    "ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition", "ecs:DeregisterTaskDefinition", "ecs:CreateService",
-    "ecs:DeleteService", "ecs:TagResource", "ecs:UntagResource",
-]
+README = os.path.join(os.path.dirname(__file__), "../../plugins/ecs/README.md")
 TARGET = "AmazonEC2ContainerServiceV20141113."
 CLUSTER = "functions"
 UNSIGNED = (
@@ -51,10 +49,23 @@ UNSIGNED = (
 )
 
 
+def policies():
+    """The actions of each policy in the README."""
+    with open(README) as file:
+        blocks = re.findall(r"```json\n(.*?)```", file.read(), re.DOTALL)
+    found = []
+    for block in blocks:
+        actions = [statement["Action"] for statement in json.loads(block)["Statement"]]
+        found.append([name for some in actions for name in ([some] if isinstance(some, str) else some)])
+    assert len(found) == 2, found
+    return found
+
+
 class Task(BaseHTTPRequestHandler):
     """Says which task answered; the word count of a body beside it."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def answer(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -68,6 +79,13 @@ class Task(BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
+
+
+def page(key, arns, asked):
+    """The part of a list that is asked for; ECS has ten on a page where nobody says how many."""
+    first = int(asked.get("nextToken", "0"))
+    end = first + asked.get("maxResults", 10)
+    return {key: arns[first:end], **({"nextToken": str(end)} if end < len(arns) else {})}
 
 
 class World:
@@ -140,6 +158,7 @@ class World:
 
 class Layer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     @property
     def world(self):
@@ -194,6 +213,8 @@ class Layer(BaseHTTPRequestHandler):
                 self.world.left[asked.get("service") or asked["serviceName"]] = self.world.polls
             if status == 200 and operation == "DescribeServices":
                 answer = json.dumps(self.world.look(json.loads(answer))).encode()
+            if status == 200 and operation == "ListServices":
+                answer = json.dumps(page("serviceArns", json.loads(answer)["serviceArns"], asked)).encode()
         self.answer(status, answer)
 
     def tasks(self, operation, asked, body):
@@ -209,11 +230,7 @@ class Layer(BaseHTTPRequestHandler):
             count = found[0]["desiredCount"] if found else 0
             arns = self.world.tasks(cluster, name, count)
             # In pages of two, so that whoever reads only the first one is found out.
-            first = int(asked.get("nextToken", "0"))
-            page = {"taskArns": arns[first:first + 2]}
-            if first + 2 < len(arns):
-                page["nextToken"] = str(first + 2)
-            self.answer(200, page)
+            self.answer(200, page("taskArns", arns, {**asked, "maxResults": 2}))
 
     def control(self, asked):
         world = self.world
@@ -251,7 +268,9 @@ def main():
     }
     if arguments.auth:
         keys = {}
-        for user, operations in (("gateway", OPERATIONS), ("reader", OPERATIONS[:2])):
+        scale, manage = policies()
+        looks = ["ecs:ListServices", "ecs:DescribeServices"]
+        for user, operations in (("gateway", scale + manage), ("scaler", scale), ("reader", looks)):
             iam = world.client("iam")
             iam.create_user(UserName=user)
             statement = {"Effect": "Allow", "Action": operations, "Resource": "*"}

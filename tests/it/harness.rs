@@ -7,6 +7,7 @@ pub mod docker;
 pub mod http;
 pub mod life_cycle;
 pub mod platform;
+pub mod played;
 pub mod replay;
 
 use std::io::{BufRead as _, BufReader, Read};
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 
 pub use http::{Connection, Reply};
 pub use platform::Platform;
+pub use played::Played;
 
 /// How long anything may take before a test gives up. Long, since a loaded machine compiles plugins
 /// in a debug build; a test that passes never waits for it.
@@ -87,6 +89,7 @@ pub struct GatewayBuilder {
     folder: Arc<TempDir>,
     config: String,
     http: String,
+    variables: Vec<(String, String)>,
 }
 
 impl GatewayBuilder {
@@ -94,7 +97,13 @@ impl GatewayBuilder {
     /// folders of its own. `{folder}` in it is the folder of the test.
     pub fn new(config: &str) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        Self { folder, config: config.to_owned(), http: "127.0.0.1:0".to_owned() }
+        Self { folder, config: config.to_owned(), http: "127.0.0.1:0".to_owned(), variables: Vec::new() }
+    }
+
+    /// Sets a variable of its environment, which is empty otherwise.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Puts a file beside the configuration.
@@ -156,7 +165,7 @@ impl GatewayBuilder {
     pub fn start(self) -> Gateway {
         let path = self.write();
         let arguments = ["serve", "--config", path.to_str().unwrap()];
-        let mut gateway = Gateway::spawn(&arguments, &[], Arc::clone(&self.folder));
+        let mut gateway = Gateway::spawn(&arguments, &self.variables, Arc::clone(&self.folder));
         gateway.wait_until_it_listens();
         gateway
     }
@@ -164,7 +173,8 @@ impl GatewayBuilder {
     /// Runs it to its end, for configurations that it must refuse: exit status and all it said.
     pub fn run(self, command: &str) -> (ExitStatus, String) {
         let path = self.write();
-        let mut gateway = Gateway::spawn(&[command, "--config", path.to_str().unwrap()], &[], Arc::clone(&self.folder));
+        let arguments = [command, "--config", path.to_str().unwrap()];
+        let mut gateway = Gateway::spawn(&arguments, &self.variables, Arc::clone(&self.folder));
         let status = gateway.wait_for_exit();
         for reader in gateway.readers.drain(..) {
             reader.join().unwrap();
@@ -307,7 +317,8 @@ impl Gateway {
     /// Writes its configuration file anew; takes effect when it is read again.
     pub fn rewrite(&self, config: &str) {
         let folder = Arc::clone(&self.folder);
-        GatewayBuilder { folder, config: config.to_owned(), http: "127.0.0.1:0".to_owned() }.write();
+        let http = "127.0.0.1:0".to_owned();
+        GatewayBuilder { folder, config: config.to_owned(), http, variables: Vec::new() }.write();
     }
 
     /// Sends it a signal.

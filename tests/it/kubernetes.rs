@@ -1,12 +1,14 @@
-//! The Kubernetes provider, before a recording of a real API server; and before a real one where
-//! `KUBECONFIG` names it.
+//! The Kubernetes provider, before a recording of a real API server; before the play of `kubernetes.py`, which
+//! is held to such recordings; and before a real one where `KUBECONFIG` names it.
 
 use serde_json::json;
 
 use crate::harness::replay::{Replay, Script};
 use crate::harness::{Gateway, GatewayBuilder, wait_until};
 
+mod cluster;
 mod real;
+mod tls;
 
 fn recording(name: &str) -> Script {
     Script::of(&format!("kubernetes-1.36/{name}"))
@@ -18,23 +20,11 @@ pub(crate) fn provider(replay: &Replay, tables: &str) -> String {
         "[provider.kubernetes]\ncomponent = \"builtin:kubernetes\"\nnamespaces = [\"fns\"]\ndefault = true\n\
          config = {{ field-manager = \"gateway\" }}\n\
          [provider.kubernetes.grant.kubernetes]\nconnect = \"http://{}\"\nauth = {{ bearer-file = \"token\" }}\n\
-         allow = [\n{RULES}]\n\
+         profile = \"kubernetes\"\n\
          [provider.kubernetes.endpoints]\nallow = [\"127.0.0.0/8\"]\n{tables}\n",
         replay.address()
     )
 }
-
-/// What the tests ask for.
-const RULES: &str = r#"
-"GET /apis/discovery.k8s.io",
-"GET /version",
-"GET /apis/apps/v1/namespaces/fns/deployments?labelSelector=*&limit=*&continue=*&watch=*&resourceVersion=*&allowWatchBookmarks=*&timeoutSeconds=*",
-"GET /apis/apps/v1/namespaces/fns/deployments/*",
-"PATCH /apis/apps/v1/namespaces/fns/deployments/*?fieldManager=*&force=*",
-"PATCH /apis/apps/v1/namespaces/fns/deployments/*/scale",
-"PATCH /api/v1/namespaces/fns/services/*?fieldManager=*&force=*",
-"GET /apis/discovery.k8s.io/v1/namespaces/fns/endpointslices?labelSelector=*",
-"#;
 
 fn builder(config: &str) -> GatewayBuilder {
     GatewayBuilder::new(config).file("token", "serviceaccount")
@@ -184,8 +174,8 @@ fn what_the_api_server_refuses_reaches_the_caller_as_what_it_is() {
     }
 }
 
-/// A real API server, as kubectl reaches it: `kubectl proxy` serves it on loopback with the kubeconfig's
-/// credentials. The cluster needs a namespace `wicketgate-test`, which this test makes and leaves.
+/// A real API server, as its kubeconfig file says. The cluster needs a namespace `wicketgate-test`, which this test
+/// makes and leaves.
 #[test]
 fn a_real_api_server_where_one_is_configured() {
     let Some(config) = std::env::var_os("KUBECONFIG") else {

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Platform, faas_provider};
+use crate::harness::{Platform, Played, faas_provider};
 
 /// A name with every character that a name may have.
 const EVERY_CHARACTER: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ-abcdefghijklmnopqrstuvwxyz_0123456789.z";
@@ -26,7 +26,7 @@ fn check(config: &str, file: &str, arguments: &[&str]) -> (i32, String, String) 
 }
 
 /// A whole run as JSON; every case that could be tried has to have passed, in both ways.
-fn passes(config: &str, file: &str, arguments: &[&str]) -> Value {
+pub(crate) fn passes(config: &str, file: &str, arguments: &[&str]) -> Value {
     let (status, out, complaints) = check(config, file, &[arguments, &["--json"]].concat());
     let report: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{complaints}"));
     let failed: Vec<_> =
@@ -37,7 +37,7 @@ fn passes(config: &str, file: &str, arguments: &[&str]) -> Value {
 }
 
 /// The cases that could not be tried, each once.
-fn not_applicable(report: &Value) -> Vec<String> {
+pub(crate) fn not_applicable(report: &Value) -> Vec<String> {
     let cases = report["cases"].as_array().unwrap();
     let mut names: Vec<_> = cases
         .iter()
@@ -93,6 +93,60 @@ command = ["wc", "-w"]
         failing["cases"].as_array().unwrap().iter().map(|case| case["name"].as_str().unwrap().to_owned()).collect();
     failing.sort();
     assert_eq!(not_applicable(&report), failing);
+}
+
+#[test]
+fn nomad_does_what_the_contract_says() {
+    let nomad = Played::nomad(&[]);
+    let names: Vec<String> = (0..1000).map(|number| format!("function-{number}")).collect();
+    nomad.control("/_jobs", &json!({ "names": names }));
+    let config = format!(
+        "[provider.cluster]\ncomponent = \"builtin:nomad\"\nnamespaces = [\"default\"]\ndefault = true\n\
+         [provider.cluster.grant.nomad]\nconnect = \"http://{}\"\nprofile = \"nomad\"\n\
+         [provider.cluster.endpoints]\nallow = [\"127.0.0.1/32\"]\n\
+         [provider.cluster.limits]\ncall-timeout = \"5s\"\n",
+        nomad.address()
+    );
+    let arguments = ["--function", "function-7.default", "--functions", "1000"];
+    assert_eq!(not_applicable(&passes(&config, "builtin:nomad", &arguments)), [""; 0]);
+}
+
+#[test]
+fn kubernetes_does_what_the_contract_says() {
+    let cluster = Played::kubernetes(&[]);
+    let names: Vec<String> = (0..1000).map(|number| format!("function-{number}")).collect();
+    cluster.control("/_deployments", &json!({ "names": names }));
+    let config = format!(
+        "[provider.cluster]\ncomponent = \"builtin:kubernetes\"\nnamespaces = [\"fns\"]\ndefault = true\n\
+         config = {{ port = {} }}\n\
+         [provider.cluster.grant.kubernetes]\nconnect = \"http://{}\"\nprofile = \"kubernetes\"\n\
+         [provider.cluster.endpoints]\nallow = [\"127.0.3.0/24\"]\n\
+         [provider.cluster.limits]\ncall-timeout = \"5s\"\n",
+        cluster.facts()["port"],
+        cluster.address()
+    );
+    let arguments = ["--function", "function-7.fns", "--functions", "1000"];
+    assert_eq!(not_applicable(&passes(&config, "builtin:kubernetes", &arguments)), [""; 0]);
+}
+
+#[test]
+fn a_conflict_that_says_how_long_to_wait_is_asked_again_within_the_patience() {
+    let platform = Platform::start();
+    let config = impatient(&platform);
+    platform.function(json!({ "name": "figlet", "replicas": 0 }));
+    let busy = |times: u32| {
+        let rule = json!({ "method": "POST", "path": "/system/scale-function/figlet", "status": 409,
+            "headers": { "retry-after": "1" }, "times": times });
+        platform.rule(rule);
+    };
+    busy(1);
+    passes(&config, "builtin:faas-provider", &["--function", "figlet"]);
+    // For ever: what comes back in the end is the conflict.
+    busy(0);
+    let arguments = ["--function", "figlet", "--patience", "100ms"];
+    let (status, page, _) = check(&config, "builtin:faas-provider", &arguments);
+    assert_eq!(status, 1, "{page}");
+    assert!(page.contains("set-replicas: conflict, where an answer had to come back"), "{page}");
 }
 
 #[test]

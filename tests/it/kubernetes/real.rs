@@ -1,17 +1,16 @@
 //! The same against a real API server.
 
 use std::ffi::OsStr;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{GatewayBuilder, Output, wait_until};
+use crate::harness::{GatewayBuilder, wait_until};
 
 const NAMESPACE: &str = "wicketgate-test";
 
-/// Ends `kubectl proxy` and the function, whatever happened.
+/// Deletes the function, whatever happened.
 struct Cluster<'a> {
-    proxy: Child,
     config: &'a OsStr,
 }
 
@@ -19,8 +18,6 @@ impl Drop for Cluster<'_> {
     fn drop(&mut self) {
         let gone = ["delete", "deployment,service", "--ignore-not-found", "-n", NAMESPACE, "echo"];
         drop(Command::new("kubectl").args(gone).env("KUBECONFIG", self.config).status());
-        drop(self.proxy.kill());
-        drop(self.proxy.wait());
     }
 }
 
@@ -29,21 +26,12 @@ pub(super) fn run(config: &OsStr) {
     let made = made.expect("kubectl reaches the cluster of KUBECONFIG");
     let said = String::from_utf8_lossy(&made.stderr).into_owned();
     assert!(made.status.success() || said.contains("AlreadyExists"), "{said}");
-    let mut proxy = Command::new("kubectl")
-        .args(["proxy", "--port=0", "--address=127.0.0.1"])
-        .env("KUBECONFIG", config)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("kubectl proxy runs");
-    let output = Output::default();
-    output.drain(proxy.stdout.take().unwrap());
-    let _cluster = Cluster { proxy, config };
-    let address = output.wait_for("Starting to serve on ").expect("kubectl proxy says where it serves");
+    let _cluster = Cluster { config };
+    let path = config.to_str().expect("KUBECONFIG names one file");
     let gateway = GatewayBuilder::new(&format!(
         "[provider.kubernetes]\ncomponent = \"builtin:kubernetes\"\nnamespaces = [\"{NAMESPACE}\"]\ndefault = true\n\
          config = {{ readiness = \"none\" }}\n\
-         [provider.kubernetes.grant.kubernetes]\nconnect = \"http://{address}\"\nallow = [\"GET /**?labelSelector=*&limit=*&continue=*&watch=*&resourceVersion=*&allowWatchBookmarks=*&timeoutSeconds=*\", \
-         \"PATCH /**?fieldManager=*&force=*\", \"DELETE /**\"]\n",
+         [provider.kubernetes.grant.kubernetes]\nconnect = \"kubeconfig:{path}\"\nprofile = \"kubernetes\"\n",
     ))
     .start();
     let image = std::env::var("WICKETGATE_TEST_IMAGE").unwrap_or_else(|_| "registry.k8s.io/pause:3.9".to_owned());
