@@ -13,6 +13,8 @@ mod bindings;
 mod budget;
 pub mod builtin;
 mod cache;
+#[cfg(test)]
+mod captured;
 mod clock;
 mod columns;
 pub mod compile;

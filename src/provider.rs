@@ -123,6 +123,9 @@ pub struct Limits {
     /// `log-rate`: lines logged in a second, over all calls; more are counted and dropped. Default 200, at most
     /// 100000.
     pub log_rate: u32,
+    /// `host-log-lines`: lines of the gateway's own about the failed and denied requests of a call, beside the
+    /// plugin's lines; `log-rate` bounds them a second in the same way. Default 8, at least 1, at most 10000.
+    pub host_log_lines: u32,
     /// `concurrency`: calls of the provider at once. Default 16, at most 1024.
     pub concurrency: NonZeroU32,
     /// `lease-timeout`: how long a call waits for its turn. Default 1 s, at most 60 s.
@@ -155,6 +158,7 @@ impl Default for Limits {
             log_lines: 64,
             log_line_bytes: 4 << 10,
             log_rate: 200,
+            host_log_lines: 8,
             concurrency: const { NonZeroU32::new(16).unwrap() },
             lease_timeout: Duration::from_secs(1),
             instances: Reuse::default(),

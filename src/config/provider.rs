@@ -152,6 +152,7 @@ fn limits(section: &Section<'_>) -> Limits {
         log_lines: section.count("log-lines", default.log_lines, 0..=10_000),
         log_line_bytes: section.size("log-line-bytes", default.log_line_bytes, 64..=64 << 10),
         log_rate: section.count("log-rate", default.log_rate, 0..=100_000),
+        host_log_lines: section.count("host-log-lines", default.host_log_lines, 1..=10_000),
         concurrency: section.nonzero("concurrency", default.concurrency, 1024),
         lease_timeout: section.duration("lease-timeout", default.lease_timeout, Duration::ZERO..=second(60)),
         instances: reuse(section),

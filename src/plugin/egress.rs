@@ -119,7 +119,7 @@ impl WasiHttpHooks for Hooks {
                     if let EgressError::ReadOnly { grant, rule, .. } = &error {
                         refused_write.get_or_init(|| format!("{rule} (grant {grant})"));
                     }
-                    log.line(Level::WARN, &sentence(&error), &[]);
+                    log.host_line(&sentence(&error));
                     Err(to_guest(&error))
                 }
             }

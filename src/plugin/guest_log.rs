@@ -1,11 +1,14 @@
 //! What a guest writes: to `wicketgate:host/log`, and to its standard output and error.
 //!
-//! Lines end up in the gateway's log under the target `wicketgate::guest`, with the provider and its
-//! generation. Both their number in a call and their length are bounded, and control characters are
-//! escaped, so that a guest can neither flood the log nor forge a line of it.
+//! Lines end up in the gateway's log under the target `wicketgate::guest`, with the provider, its
+//! generation, the function that the call is about and the call id of the request that needed it. Both
+//! their number in a call and their length are bounded, and control characters are escaped, so that a
+//! guest can neither flood the log nor forge a line of it. What the host itself says of a call, a denied
+//! request above all, has a few lines of its own under the gateway's own target: a guest that used up its
+//! lines hides nothing.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -16,28 +19,38 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::clock::Moment;
-use crate::name::{Generation, ProviderName};
+use crate::name::{FunctionRef, Generation, ProviderName};
 use crate::provider::Limits;
+use crate::query::caller;
 
 /// What a guest may write to its standard output at once.
 const CHUNK_BYTES: usize = 4096;
 
-/// Lines in a second, over all calls of a provider's plugin.
+/// Lines in a second, over all calls of a provider's plugin: its own, and the host's about it.
 pub(super) struct LogRate {
-    per_second: u32,
-    /// The second, and the lines in it.
-    window: Mutex<(u64, u32)>,
+    guest: Window,
+    host: Window,
 }
 
 impl LogRate {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { per_second: limits.log_rate, window: Mutex::default() }
+        let window = || Window { per_second: limits.log_rate, lines: Mutex::default() };
+        Self { guest: window(), host: window() }
     }
+}
 
+/// A bound on lines in a second.
+struct Window {
+    per_second: u32,
+    /// The second, and the lines in it.
+    lines: Mutex<(u64, u32)>,
+}
+
+impl Window {
     /// Whether one more line may be written in the second that `now` is in.
     fn take(&self, now: Moment) -> bool {
         let second = now.0 / 1_000_000_000;
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if window.0 != second {
             *window = (second, 0);
         }
@@ -47,12 +60,44 @@ impl LogRate {
     }
 }
 
+/// Writes a line with what it belongs to. A macro, since target and level of an event are part of its place
+/// in the code.
+macro_rules! tell {
+    ($log:expr, $text:expr, $level:ident $(, target: $target:literal)?) => {{
+        let (provider, call) = (&$log.provider, $log.call());
+        tracing::$level!(
+            $(target: $target,)?
+            %provider,
+            generation = call.generation.0,
+            function = call.function.as_ref().map(tracing::field::display),
+            call_id = call.call_id.as_deref(),
+            "{}",
+            $text
+        );
+    }};
+}
+
+/// Takes one of the lines that are left, if there is one.
+fn take(left: &AtomicU32) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+}
+
+/// What a line is told with, beside the provider.
+#[derive(Default)]
+struct CallFacts {
+    generation: Generation,
+    function: Option<FunctionRef>,
+    call_id: Option<Arc<str>>,
+}
+
 /// The lines of one instance, bounded for each call.
 pub(super) struct GuestLog {
     provider: ProviderName,
-    generation: AtomicU64,
+    call: Mutex<CallFacts>,
     lines: u32,
     left: AtomicU32,
+    host_lines: u32,
+    host_left: AtomicU32,
     dropped: AtomicU32,
     line_bytes: usize,
     rate: Arc<LogRate>,
@@ -65,9 +110,11 @@ impl GuestLog {
     pub(super) fn new(provider: ProviderName, limits: &Limits, rate: Arc<LogRate>, dropped_total: IntCounter) -> Self {
         Self {
             provider,
-            generation: AtomicU64::new(0),
+            call: Mutex::default(),
             lines: limits.log_lines,
             left: AtomicU32::new(limits.log_lines),
+            host_lines: limits.host_log_lines,
+            host_left: AtomicU32::new(limits.host_log_lines),
             dropped: AtomicU32::new(0),
             line_bytes: limits.log_line_bytes,
             rate,
@@ -76,16 +123,22 @@ impl GuestLog {
         }
     }
 
-    /// Begins the next call.
-    pub(super) fn rearm(&self, generation: Generation) {
-        self.generation.store(generation.0, Ordering::Relaxed);
+    /// Begins the next call: of this generation, about this function if it is about one, on behalf of the
+    /// request that the current task works for.
+    pub(super) fn rearm(&self, generation: Generation, function: Option<&FunctionRef>) {
+        *self.call() = CallFacts { generation, function: function.cloned(), call_id: caller::current() };
         self.left.store(self.lines, Ordering::Relaxed);
+        self.host_left.store(self.host_lines, Ordering::Relaxed);
         self.dropped.store(0, Ordering::Relaxed);
     }
 
     /// Whose call runs: the provider, and the number of its generation; 0 of a candidate's.
     pub(super) fn whose(&self) -> (&ProviderName, u64) {
-        (&self.provider, self.generation.load(Ordering::Relaxed))
+        (&self.provider, self.call().generation.0)
+    }
+
+    fn call(&self) -> MutexGuard<'_, CallFacts> {
+        self.call.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lines that the call has written so far.
@@ -104,34 +157,39 @@ impl GuestLog {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             self.dropped_total.inc_by(u64::from(dropped));
-            tracing::warn!(
-                provider = %self.provider,
-                generation = self.generation.load(Ordering::Relaxed),
-                dropped,
-                "the plugin logged more than {} lines in a call or {} in a second; raise `limits.log-lines` or \
-                 `limits.log-rate` to see all",
-                self.lines,
-                self.rate.per_second
+            let text = format!(
+                "the plugin logged more than {} lines in a call or {} in a second, or more of its requests failed \
+                 than are told: {dropped} lines were dropped; raise `limits.log-lines`, `limits.log-rate` or \
+                 `limits.host-log-lines` to see all",
+                self.lines, self.rate.guest.per_second
             );
+            tell!(self, text, warn);
         }
     }
 
-    /// Writes a line, unless the call has none left.
+    /// Writes a line of the guest's, unless the call has none left.
     pub(super) fn line(&self, level: Level, message: &str, fields: &[(String, String)]) {
-        let took = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        if took.is_err() || !self.rate.take(Moment::now()) {
+        if !take(&self.left) || !self.rate.guest.take(Moment::now()) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let text = self.shown(message, fields);
-        let (provider, generation) = self.whose();
-        // The level of an event is part of its place in the code.
         match level {
-            Level::ERROR => tracing::error!(target: "wicketgate::guest", %provider, generation, "{text}"),
-            Level::WARN => tracing::warn!(target: "wicketgate::guest", %provider, generation, "{text}"),
-            Level::INFO => tracing::info!(target: "wicketgate::guest", %provider, generation, "{text}"),
-            Level::DEBUG => tracing::debug!(target: "wicketgate::guest", %provider, generation, "{text}"),
-            Level::TRACE => tracing::trace!(target: "wicketgate::guest", %provider, generation, "{text}"),
+            Level::ERROR => tell!(self, text, error, target: "wicketgate::guest"),
+            Level::WARN => tell!(self, text, warn, target: "wicketgate::guest"),
+            Level::INFO => tell!(self, text, info, target: "wicketgate::guest"),
+            Level::DEBUG => tell!(self, text, debug, target: "wicketgate::guest"),
+            Level::TRACE => tell!(self, text, trace, target: "wicketgate::guest"),
+        }
+    }
+
+    /// Writes a warning of the host's about what the guest did, unless the call has none of those left. The
+    /// guest's own lines are counted apart.
+    pub(super) fn host_line(&self, message: &str) {
+        if take(&self.host_left) && self.rate.host.take(Moment::now()) {
+            tell!(self, self.shown(message, &[]), warn);
+        } else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -257,6 +315,7 @@ impl OutputStream for LogStream {
 
 #[cfg(test)]
 mod tests {
+    use super::super::captured::Captured;
     use super::*;
 
     fn log(lines: u32, bytes: usize) -> GuestLog {
@@ -283,7 +342,7 @@ mod tests {
         assert_eq!(log.used(), 2);
         log.close();
         assert_eq!(log.dropped_total.get(), 3);
-        log.rearm(Generation(1));
+        log.rearm(Generation(1), None);
         log.line(Level::INFO, "again", &[]);
         log.close();
         assert_eq!(log.dropped_total.get(), 3);
@@ -314,7 +373,32 @@ mod tests {
     fn lines_of_many_calls_share_one_rate() {
         let rate = LogRate::new(&Limits { log_rate: 3, ..Limits::default() });
         let second = |seconds: u64| Moment(seconds * 1_000_000_000 + 5);
-        assert_eq!((0..10).filter(|_| rate.take(second(1))).count(), 3);
-        assert_eq!((0..10).filter(|_| rate.take(second(2))).count(), 3);
+        assert_eq!((0..10).filter(|_| rate.guest.take(second(1))).count(), 3);
+        assert_eq!((0..10).filter(|_| rate.host.take(second(1))).count(), 3, "a flood leaves room for the host");
+        assert_eq!((0..10).filter(|_| rate.guest.take(second(2))).count(), 3);
+    }
+
+    #[tokio::test]
+    async fn lines_name_function_and_call_and_no_flood_hides_the_hosts() {
+        let (captured, _guard) = Captured::begin();
+        let log = log(2, 200);
+        let figlet = FunctionRef { name: "figlet".parse().unwrap(), namespace: "dev".parse().unwrap() };
+        caller::on_behalf_of(Some("call-7".into()), async { log.rearm(Generation(3), Some(&figlet)) }).await;
+        for _ in 0..5 {
+            log.line(Level::INFO, "noise", &[]);
+        }
+        for _ in 0..20 {
+            log.host_line("no grant is named x");
+        }
+        log.close();
+        assert_eq!(log.dropped_total.get(), 3 + 12);
+        log.rearm(Generation(4), None);
+        log.line(Level::INFO, "of nobody", &[]);
+
+        let text = captured.text();
+        let facts = r#"provider=edge generation=3 function=figlet.dev call_id="call-7""#;
+        let told = |what: &str| text.lines().filter(|line| line.contains(what) && line.contains(facts)).count();
+        assert_eq!((told("noise"), told("no grant is named x"), told("were dropped")), (2, 8, 1), "{text}");
+        assert!(text.lines().any(|line| line.contains("of nobody") && line.ends_with("generation=4")), "{text}");
     }
 }

@@ -227,7 +227,7 @@ impl<'a> Lease<'a> {
                 }
             },
         };
-        instance.log.rearm(generation);
+        instance.log.rearm(generation, ask.function);
         Ok(Self { account, instance, ask, _turn: turn, _long: long })
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Trial<T> {
 
 /// Runs one function of a candidate's guest: instance, bounds, call, checks.
 macro_rules! try_out {
-    ($plugin:expr, $stage:expr, $field:ident, |$guest:ident, $store:ident| $call:expr, $convert:expr) => {{
+    ($plugin:expr, $stage:expr, $function:expr, $field:ident, |$guest:ident, $store:ident| $call:expr, $convert:expr) => {{
         let plugin: &Loaded = $plugin;
         let begun = Moment::now();
         let wall = plugin.shared.limits.call_timeout;
@@ -36,7 +36,7 @@ macro_rules! try_out {
                 Trial { answer: Err(stopped(&stop, memory_refused)), write: None }
             }
             Ok(mut made) => {
-                made.log.rearm(Generation::default());
+                made.log.rearm(Generation::default(), $function);
                 let bounds = Bounds { cpu: Arc::clone(&made.cpu), begun, wall };
                 let Instance { store, guests, instance, .. } = &mut *made;
                 let returned = bounds
@@ -93,6 +93,7 @@ impl Loaded {
         try_out!(
             self,
             stage,
+            Some(function),
             service_query,
             |guest, store| guest.call_get_replicas(store, name, namespace),
             convert::service_status
@@ -109,6 +110,7 @@ impl Loaded {
         let trial: Trial<FunctionPage> = try_out!(
             self,
             Stage::Published,
+            None,
             functions,
             |guest, store| guest.call_list(store, namespace.as_str(), cursor, limit),
             |page| convert::functions::function_page(page, namespace, limit, &mut Foreign::default())
@@ -122,6 +124,7 @@ impl Loaded {
         let trial: Trial<()> = try_out!(
             self,
             Stage::Published,
+            Some(function),
             service_query,
             |guest, store| guest.call_set_replicas(store, name, namespace, count),
             Ok
@@ -149,7 +152,7 @@ impl Candidate {
             return None;
         }
         let trial: Trial<()> =
-            try_out!(&self.plugin, Stage::Candidate, health, |guest, store| guest.call_check(store), Ok);
+            try_out!(&self.plugin, Stage::Candidate, None, health, |guest, store| guest.call_check(store), Ok);
         Some(trial.answer)
     }
 
@@ -163,6 +166,7 @@ impl Candidate {
         let trial: Trial<()> = try_out!(
             &self.plugin,
             Stage::Published,
+            Some(function),
             scaling,
             |guest, store| guest.call_ensure(store, name, namespace, count, None),
             |_status| Ok(())

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, GatewayBuilder, Played, wait_until};
+use crate::harness::{Gateway, GatewayBuilder, Played, target, wait_until};
 use crate::plugin_check::{not_applicable, passes};
 
 /// moto's server behind the layer of `ecs.py`, as a child process. Dropping it ends it.
@@ -14,9 +14,7 @@ struct Ecs(Played);
 
 /// The Python of the virtual environment that `cargo xtask test` makes.
 fn python() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
-    let python = target.join("moto/bin/python");
+    let python = target().join("moto/bin/python");
     assert!(python.exists(), "{} is missing: `cargo xtask test` makes it", python.display());
     python
 }

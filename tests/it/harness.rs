@@ -33,6 +33,37 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// How often something is looked at that nobody announces.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// Where cargo and its tasks build.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from)
+}
+
+/// The component of a bundled plugin.
+pub fn bundled(name: &str) -> Vec<u8> {
+    let path = target().join(format!("plugins/{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask plugins`", path.display()))
+}
+
+/// The same plugin with other bytes: a custom section more.
+pub fn variant_of(name: &str, number: u8) -> Vec<u8> {
+    let mut bytes = bundled(name);
+    bytes.extend_from_slice(&[0, 6, 4, b't', b'e', b's', b't', number]);
+    bytes
+}
+
+/// The component of a guest of `tests/guests`, which `cargo xtask plugins --tests` builds; `None`, said
+/// aloud, where its toolchain is missing. In CI nothing is.
+pub fn guest(name: &str) -> Option<Vec<u8>> {
+    let path = target().join(format!("plugins/tests/{name}.wasm"));
+    if let Ok(component) = std::fs::read(&path) {
+        return Some(component);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is absent, and nothing is skipped in CI", path.display());
+    eprintln!("SKIPPED: {} is absent; run `cargo xtask plugins --tests`", path.display());
+    None
+}
+
 /// The text that a process has written so far, and a bell for whoever waits for more.
 #[derive(Clone, Default)]
 pub struct Output(Arc<(Mutex<String>, Condvar)>);

@@ -1,6 +1,6 @@
 //! The local provider: functions are commands of this machine, and their processes end with the gateway.
 
-use crate::harness::{Gateway, GatewayBuilder, life_cycle, lives, wait_until};
+use crate::harness::{Gateway, GatewayBuilder, life_cycle, lives, variant_of, wait_until};
 
 const LOCAL: &str = r#"
 [provider.local]
@@ -166,6 +166,35 @@ fn a_deployed_function_survives_a_restart() {
     assert!(gateway.wait_for_exit().success());
     gateway.restart();
     assert_eq!(gateway.post("/function/words", SENTENCE).text().trim(), "4");
+}
+
+#[test]
+fn processes_and_deployed_functions_survive_a_swap_of_the_plugin() {
+    let gateway = Gateway::with(&format!("{LOCAL}{SERVER}"));
+    let wish = r#"{"service":"mine","image":"server","labels":{"team":"a"}}"#;
+    assert_eq!(gateway.post("/system/functions", wish).status, 202);
+    let served_by = |function: &str| {
+        let reply = gateway.get(&format!("/function/{function}"));
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.text().split(' ').next().unwrap().to_owned()
+    };
+    let generation = || gateway.admin("/providers/local").json()["generation"].as_u64().unwrap();
+    let before = (served_by("server"), served_by("mine"));
+    let servers = || gateway.descendants().into_iter().filter(|(_, line)| line.contains("PORT")).collect::<Vec<_>>();
+    let (mut last, processes, other) = (generation(), servers(), variant_of("local", 1));
+    assert!(!processes.is_empty());
+    // Another plugin, then the one before it again.
+    let swap = || gateway.admin_send("PUT", "/providers/local", &[("content-type", "application/wasm")], &other);
+    let back = || gateway.admin_send("POST", "/providers/local/rollback", &[], b"");
+    for change in [&swap as &dyn Fn() -> _, &back] {
+        let reply = change();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(generation() > last, "{}", reply.text());
+        last = generation();
+        assert_eq!((served_by("server"), served_by("mine")), before, "the processes that served before");
+        assert_eq!(servers(), processes, "none was stopped or started");
+        assert_eq!(gateway.get("/system/function/mine").json()["labels"]["team"], "a");
+    }
 }
 
 #[test]

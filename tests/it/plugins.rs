@@ -5,9 +5,9 @@ pub mod fixtures;
 
 use std::fmt::Write as _;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Gateway, GatewayBuilder, Platform};
+use crate::harness::{self, Gateway, GatewayBuilder, Platform};
 
 /// A gateway with a provider for each fixture, each with a namespace of its name, and with `good`,
 /// whose function `localhost` is answered by the platform.
@@ -67,6 +67,44 @@ fn a_plugin_that_misbehaves_is_a_502_and_leaves_the_others_alone() {
         assert!(log.contains(&format!("figlet.{name}")), "{name} is not in the log");
     }
     assert!(log.contains("cpu-time"), "the setting that raises the budget is named");
+}
+
+#[test]
+fn what_a_guest_says_and_what_it_was_denied_is_told_with_provider_function_and_call() {
+    let (Some(says), Some(asks)) = (harness::guest("wasip2-sockets"), harness::guest("fetch")) else { return };
+    let mut config = String::new();
+    for name in ["says", "asks"] {
+        write!(
+            config,
+            "[provider.{name}]\ncomponent = \"{name}.wasm\"\nnamespaces = [\"{name}\"]\n\
+             [provider.{name}.endpoints]\nallow = [\"127.0.0.0/8\"]\ntemplate = \"http://127.0.0.1:1\"\n"
+        )
+        .unwrap();
+    }
+    // It may ask for one thing, which is not the one that it asks for.
+    config += "[provider.asks.grant.platform]\nconnect = \"http://127.0.0.1:1\"\nallow = [\"GET /nothing\"]\n";
+    let gateway = GatewayBuilder::new(&config).file("says.wasm", says).file("asks.wasm", asks).start();
+    let about = |name: &str, call: &str| {
+        let target = format!("/system/function/says?namespace={name}");
+        gateway.send("GET", &target, &[("x-call-id", call)], "").status
+    };
+    assert_eq!((about("says", "call-of-says"), about("asks", "call-of-asks")), (200, 502));
+
+    for (provider, level, target, what) in [
+        ("says", "WARN", "wicketgate::guest", "said to the log to=the operator"),
+        ("says", "INFO", "wicketgate::guest", "said to the output"),
+        ("says", "WARN", "wicketgate::guest", "said to the error"),
+        ("asks", "WARN", "wicketgate::plugin::guest_log", "no rule allows this request"),
+    ] {
+        assert!(gateway.output().wait_for(what).is_some(), "{what:?} is not in the log");
+        let text = gateway.output().text();
+        let line: Value = serde_json::from_str(text.lines().find(|line| line.contains(what)).unwrap()).unwrap();
+        assert_eq!((&line["level"], &line["target"]), (&json!(level), &json!(target)), "{line}");
+        assert_eq!(line["provider"], provider, "{line}");
+        assert!(line["generation"].as_u64().is_some_and(|generation| generation > 0), "{line}");
+        assert_eq!(line["function"], format!("says.{provider}"), "{line}");
+        assert_eq!(line["call_id"], format!("call-of-{provider}"), "{line}");
+    }
 }
 
 #[test]

@@ -6,26 +6,22 @@ mod live;
 mod retire;
 mod together;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, GatewayBuilder, Platform, Reply, faas_provider, gateway, wait_until};
+use crate::harness::{
+    Gateway, GatewayBuilder, Platform, Reply, bundled, faas_provider, gateway, variant_of, wait_until,
+};
 use crate::plugins::fixtures;
 
-/// The bundled plugin as a file.
 fn plugin() -> Vec<u8> {
-    let target = Path::new(env!("CARGO_BIN_EXE_wicketgate")).ancestors().nth(2).unwrap();
-    let path = target.join("plugins/faas-provider.wasm");
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask plugins`", path.display()))
+    bundled("faas-provider")
 }
 
-/// The same plugin with other bytes: a custom section more.
 fn variant(number: u8) -> Vec<u8> {
-    let mut bytes = plugin();
-    bytes.extend_from_slice(&[0, 6, 4, b't', b'e', b's', b't', number]);
-    bytes
+    variant_of("faas-provider", number)
 }
 
 fn put(gateway: &Gateway, target: &str, body: &[u8]) -> Reply {

@@ -15,6 +15,7 @@
 //! | `stdin` | read a byte |
 //! | `all` | everything above |
 //! | `nothing` | nothing: the guest only answers |
+//! | `says` | nothing: the guest logs a line, and prints one to each of its standard streams |
 //!
 //! `labels` has an entry for each attempt: its name, and `done` or what refused it. `set-replicas`
 //! panics, for the tests of traps.
@@ -30,6 +31,7 @@ mod bindings {
 }
 
 use bindings::exports::wicketgate::provider::service_query::Guest;
+use bindings::wicketgate::host::log::{Level, write};
 use bindings::wicketgate::provider::types::{ErrorKind, ProviderError, ServiceStatus};
 
 struct Sockets;
@@ -57,8 +59,9 @@ const ATTEMPTS: [Attempt; 11] = [
 
 impl Guest for Sockets {
     fn get_replicas(service: String, _namespace: String) -> Result<ServiceStatus, ProviderError> {
-        let known =
-            |name: &str| matches!(name, "all" | "nothing") || ATTEMPTS.iter().any(|(service, _, _)| *service == name);
+        let known = |name: &str| {
+            matches!(name, "all" | "nothing" | "says") || ATTEMPTS.iter().any(|(service, _, _)| *service == name)
+        };
         if !known(&service) {
             return Err(ProviderError {
                 kind: ErrorKind::NotFound,
@@ -67,6 +70,9 @@ impl Guest for Sockets {
                 platform_status: None,
                 extra: Vec::new(),
             });
+        }
+        if service == "says" {
+            say();
         }
         let tried: Vec<(String, io::Result<()>)> = ATTEMPTS
             .iter()
@@ -92,6 +98,14 @@ impl Guest for Sockets {
     fn set_replicas(_service: String, _namespace: String, _count: u64) -> Result<(), ProviderError> {
         panic!("this guest cannot be scaled")
     }
+}
+
+/// A line in each way that there is.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "what a third party's library does")]
+fn say() {
+    write(Level::Warn, "said to the log", &[("to".to_owned(), "the operator".to_owned())]);
+    println!("said to the output");
+    eprintln!("said to the error");
 }
 
 /// Something is a success.
