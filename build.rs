@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// The plugins that a gateway is not whole without.
-const BUNDLED: [&str; 6] = ["docker", "ecs", "faas-provider", "kubernetes", "local", "nomad"];
+const BUNDLED: [&str; 6] = include!("plugins/bundled.rs");
 
 fn main() -> Result<(), Box<dyn Error>> {
     let output = PathBuf::from(env::var("OUT_DIR")?);

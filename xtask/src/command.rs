@@ -5,9 +5,12 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::root;
+
+/// How often a program that says nothing itself is said to be still running.
+const TICK: Duration = Duration::from_secs(10);
 
 /// What a task ends with: nothing, or a sentence that says what to do.
 pub(crate) type Task = Result<(), String>;
@@ -15,6 +18,11 @@ pub(crate) type Task = Result<(), String>;
 /// Says what comes now.
 pub(crate) fn step(text: &str) {
     eprintln!("xtask: {text}");
+}
+
+/// Whether what a machine lacks is a failure and not a note.
+pub(crate) fn in_ci() -> bool {
+    std::env::var_os("CI").is_some()
 }
 
 /// Runs cargo, the one that runs this task, in the checkout.
@@ -35,7 +43,8 @@ pub(crate) fn run(command: &mut Command) -> Task {
     if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", shown(command))) }
 }
 
-/// Runs a command whose output is shown only if it fails, and ends it after `limit`.
+/// Runs a command whose output is shown only if it fails, and ends it after `limit`. While it runs, its time
+/// is told every [`TICK`].
 pub(crate) fn attempt(command: &mut Command, limit: Duration) -> Task {
     let name = shown(command);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).spawn();
@@ -48,7 +57,8 @@ pub(crate) fn attempt(command: &mut Command, limit: Duration) -> Task {
             stderr.map_or_else(Vec::new, |pipe| BufReader::new(pipe).lines().map_while(Result::ok).collect());
         let _gone = ended.send((child.wait(), said));
     });
-    match wait.recv_timeout(limit) {
+    let said = wait_for(&wait, limit, TICK, |so_far| step(&format!("{name}: {} s", so_far.as_secs())));
+    match said {
         Ok((Ok(status), _said)) if status.success() => Ok(()),
         Ok((Ok(status), said)) => {
             let from = said.len().saturating_sub(5);
@@ -59,6 +69,23 @@ pub(crate) fn attempt(command: &mut Command, limit: Duration) -> Task {
             // The whole group: rustup and apt-get work through children.
             let _ended = Command::new("kill").args(["-KILL", "--", &format!("-{pid}")]).status();
             Err(format!("{name} did not end within {} s", limit.as_secs()))
+        }
+    }
+}
+
+/// Waits for a message for at most `limit`, and tells every `tick` how long it has waited.
+fn wait_for<T>(
+    message: &mpsc::Receiver<T>,
+    limit: Duration,
+    tick: Duration,
+    mut tell: impl FnMut(Duration),
+) -> Result<T, mpsc::RecvTimeoutError> {
+    let begun = Instant::now();
+    loop {
+        let left = limit.saturating_sub(begun.elapsed());
+        match message.recv_timeout(left.min(tick)) {
+            Err(mpsc::RecvTimeoutError::Timeout) if begun.elapsed() < limit => tell(begun.elapsed()),
+            ended => return ended,
         }
     }
 }
@@ -75,7 +102,8 @@ pub(crate) fn has(program: &str) -> bool {
     })
 }
 
-fn shown(command: &Command) -> String {
+/// A command as one would type it.
+pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
@@ -88,6 +116,22 @@ mod tests {
     fn a_program_that_hangs_is_stopped() {
         let error = attempt(Command::new("sleep").arg("600"), Duration::from_millis(100)).unwrap_err();
         assert_eq!(error, "sleep 600 did not end within 0 s");
+    }
+
+    #[test]
+    fn what_takes_long_is_said_to_go_on() {
+        let (ended, wait) = mpsc::channel();
+        let mut told = 0;
+        let (limit, tick) = (Duration::from_secs(60), Duration::from_millis(1));
+        let answer = wait_for(&wait, limit, tick, |_so_far| {
+            told += 1;
+            if told == 3 {
+                ended.send("done").unwrap();
+            }
+        });
+        assert_eq!((answer, told), (Ok("done"), 3));
+        let nothing = wait_for(&wait, Duration::from_millis(5), tick, |_so_far| told += 1);
+        assert_eq!(nothing, Err(mpsc::RecvTimeoutError::Timeout));
     }
 
     #[test]

@@ -16,6 +16,11 @@ pub(crate) fn need(program: &str, packages: &str, why: &str) -> Task {
     install(&packages.split(' ').collect::<Vec<_>>()).map_err(|error| format!("{program} is missing ({why}): {error}"))
 }
 
+/// Whether this runs as root.
+pub(crate) fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.starts_with(b"0\n"))
+}
+
 /// Installs packages as root or with sudo, without asking anything.
 pub(crate) fn install(packages: &[&str]) -> Task {
     let by_hand = format!("install by hand: apt-get install {}", packages.join(" "));
@@ -23,7 +28,7 @@ pub(crate) fn install(packages: &[&str]) -> Task {
         return Err(format!("there is no apt-get here; {by_hand}"));
     }
     step(&format!("installing {} with apt-get", packages.join(" ")));
-    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.starts_with(b"0\n"));
+    let root = is_root();
     if !root && !has("sudo") {
         return Err(format!("neither root nor sudo; {by_hand}"));
     }

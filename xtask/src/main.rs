@@ -3,10 +3,12 @@
 
 mod bench;
 mod ci;
+mod clang;
 mod command;
 mod debian;
 mod moto;
 mod plugins;
+mod test;
 mod wit;
 
 use std::path::{Path, PathBuf};
@@ -33,7 +35,11 @@ Check it
   fuzz     fuzz what reads untrusted bytes, a minute a target: cargo xtask fuzz [TARGET]
 
 What is missing is installed: the Rust target with rustup, else Debian's packages with apt-get (as root
-or with sudo). Where neither works the task says what to install.";
+or with sudo). Where neither works the task says what to install.
+
+Environment
+  WICKETGATE_TOOLCHAIN  rustup or debian: build the plugins with that toolchain and no other
+  CI                    set: a guest that cannot be built, or a suite of tests that cannot run, is a failure";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -41,9 +47,9 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.filter(|argument| argument != "--").collect();
     let outcome = match task.as_str() {
         "run" => run(&rest),
-        "test" => test(&rest),
+        "test" => test::run(&rest),
         "build" => build(),
-        "plugins" => plugins::build(rest.iter().any(|argument| argument == "--tests")),
+        "plugins" => plugins::build(rest.iter().any(|argument| argument == "--tests")).map(drop),
         "wit" => wit::run(rest.iter().any(|argument| argument == "--write")),
         "ci" => ci::run_all(),
         "bench" => build().and_then(|()| bench::bench(&rest)),
@@ -90,19 +96,4 @@ fn run(arguments: &[String]) -> Task {
         gateway.arg("--state-directory").arg(&state);
     }
     command::replace_by(gateway)
-}
-
-fn test(arguments: &[String]) -> Task {
-    plugins::build(true)?;
-    debian::need("python3", "python3", "it runs the tests' independent provider")?;
-    moto::environment()?;
-    debian::need("dockerd", "docker.io iptables", "the tests run a Docker Engine of their own")?;
-    debian::need("busybox", "busybox-static", "it brings up the network of that engine")?;
-    step("building and running the tests (the first time takes about ten minutes: wasmtime is compiled)");
-    let mut words = vec!["test", "--workspace"];
-    if !arguments.is_empty() {
-        words.extend(["--", "--color=auto"]);
-        words.extend(arguments.iter().map(String::as_str));
-    }
-    command::cargo(&words)
 }

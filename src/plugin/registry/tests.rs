@@ -1,5 +1,6 @@
 //! Good and hostile guests (`tests/fixtures/*.wat`) against the whole host, without a platform.
 
+mod contract;
 mod guests;
 mod hostile;
 mod lies;

@@ -257,6 +257,40 @@ async fn another_toolchains_guest_runs_and_finds_an_empty_world() {
 }
 
 #[tokio::test]
+async fn a_guest_of_the_sdk_asks_its_platform_when_built_for_wasip2_too() {
+    for name in ["fetch", "fetch-wasm32-wasip2"] {
+        let Some(path) = guest(name) else { continue };
+        let (bench, platform) = (Bench::new(), Platform::default());
+        let provider = fetch(&bench, &platform, path).await;
+        let status = provider.get_replicas(&figlet()).await.unwrap();
+        assert_eq!((status.replicas, status.available_replicas), (3, 2), "{name}");
+        let set = provider.changes(&[figlet().namespace], Some("7"), Duration::from_secs(1)).await.unwrap();
+        assert_eq!((set.cursor.as_str(), set.changed.len()), ("8", 1), "{name}");
+        let asked: Vec<_> =
+            platform.seen().into_iter().map(|(method, path, _, _)| format!("{method} {path}")).collect();
+        assert_eq!(asked, ["GET /replicas/figlet", "GET /changes?cursor=7&timeout=1000"], "{name}");
+    }
+}
+
+/// The guest that asks for everything, with a platform that has three instances, two of them ready.
+async fn fetch(bench: &Bench, platform: &Platform, component: PathBuf) -> PluginProvider {
+    let script: fn(&str, &str) -> (u16, &'static str) = |_, path| match path {
+        path if path.starts_with("/changes") => (200, r#"[8,[["figlet",3,2]]]"#),
+        _ => (200, "[3,2]"),
+    };
+    let mut grant = Grant::new(platform.serve(script).await.parse().unwrap());
+    grant.rules = ["GET /replicas/*", "GET /changes?cursor=*&timeout=*"].map(|rule| rule.parse().unwrap()).into();
+    let mut config = bench.config("good", Limits { cpu_time: Duration::from_secs(5), ..limits() });
+    config.component = ComponentSource::File(component);
+    config.grants.insert("platform".to_owned(), grant);
+    let egress = Arc::new(Egress::new(&config, &EgressMetrics::new(&Registry::default())).unwrap());
+    let parts = HostParts { egress, ..bench.parts(&config) };
+    let provider = PluginProvider::new(&config);
+    provider.publish(bench.plugins.load(&config, parts).await.unwrap_or_else(|error| panic!("{}", error.refusal)));
+    provider
+}
+
+#[tokio::test]
 async fn an_instance_that_asked_its_platform_is_used_again() {
     let (bench, platform) = (Bench::new(), Platform::default());
     let provider = faas_provider(&bench, &platform, faasd).await;
