@@ -44,6 +44,13 @@ fn fuzzer() -> Task {
     run(cargo_command().args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ, "--root"]).arg(tools()))
 }
 
+/// The manifest of the fuzz targets, with the gateway's versions of everything beside it, and not the newest ones.
+pub(crate) fn fuzz_manifest() -> Result<PathBuf, String> {
+    let lock = root().join("fuzz/Cargo.lock");
+    std::fs::copy(root().join("Cargo.lock"), &lock).map_err(|error| format!("{}: {error}", lock.display()))?;
+    Ok(root().join("fuzz/Cargo.toml"))
+}
+
 /// Runs one fuzz target, or each in turn.
 pub(crate) fn fuzz(arguments: &[String]) -> Task {
     fuzzer()?;
@@ -56,9 +63,7 @@ pub(crate) fn fuzz(arguments: &[String]) -> Task {
         targets = entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned())).collect();
         targets.sort();
     }
-    // The gateway's versions of everything, and not the newest ones.
-    let lock = fuzz.join("Cargo.lock");
-    std::fs::copy(root().join("Cargo.lock"), &lock).map_err(|error| format!("{}: {error}", lock.display()))?;
+    fuzz_manifest()?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::env::split_paths(&path).chain([tools().join("bin")]))
         .map_err(|error| format!("PATH: {error}"))?;

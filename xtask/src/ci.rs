@@ -4,10 +4,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::command::{Task, attempt, cargo, cargo_command, has, run, step};
-use crate::{debian, plugins, root, wit};
+use crate::{bench, debian, plugins, root, target, wit};
 
 /// The other processor that edge nodes have.
 const AARCH64: &str = "aarch64-unknown-linux-gnu";
+
+/// The target of guests that are built as third parties build them.
+const WASIP2: &str = "wasm32-wasip2";
 
 /// How long rustup may take to fetch a target.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
@@ -22,11 +25,11 @@ pub(crate) fn run_all() -> Task {
     step("lints");
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     guest_lints()?;
+    fuzz_targets()?;
     step("documentation");
     run(cargo_command()
         .args([
             "doc",
-            "--quiet",
             "--no-deps",
             "--document-private-items",
             "--package",
@@ -46,11 +49,29 @@ fn guest_lints() -> Task {
         return Ok(());
     }
     step("lints of the plugins");
-    let packages =
-        ["wicketgate-sdk", "wicketgate-plugin-ecs", "wicketgate-plugin-faas-provider", "wicketgate-plugin-local"];
     let mut clippy = cargo_command();
     clippy.args(["clippy", "--target", plugins::TARGET, "--target-dir"]).arg(plugins::guests());
-    run(clippy.args(packages.iter().flat_map(|package| ["--package", package])).args(["--", "-D", "warnings"]))
+    clippy.args(["--package", "wicketgate-sdk"]);
+    for package in plugins::packages() {
+        clippy.arg("--package").arg(package);
+    }
+    run(clippy.args(["--", "-D", "warnings"]))?;
+    if !plugins::has_library(WASIP2) {
+        step(&format!("lints of {WASIP2}: NOT CHECKED: the target is not installed"));
+        return Ok(());
+    }
+    let mut clippy = cargo_command();
+    clippy.args(["clippy", "--target", WASIP2, "--target-dir"]).arg(plugins::guests());
+    run(clippy.args(["--package", "wicketgate-guest-wasip2-sockets", "--", "-D", "warnings"]))
+}
+
+/// Checks the fuzz targets, which are apart from the workspace. With the workspace's target folder and profile,
+/// what they depend on is there already.
+fn fuzz_targets() -> Task {
+    step("fuzz targets");
+    debian::need("c++", "g++", "libFuzzer is compiled")?;
+    let manifest = bench::fuzz_manifest()?;
+    run(cargo_command().args(["check", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(target()))
 }
 
 fn licences() -> Task {

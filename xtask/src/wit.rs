@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use sha2::{Digest as _, Sha256};
 
@@ -15,11 +16,14 @@ const PACKAGES: [&str; 7] = ["cli", "clocks", "filesystem", "http", "io", "rando
 /// The digests of the vendored files, one `SHA256  PATH` a line.
 const DIGESTS: &str = "wit/deps/wasi.sha256";
 
-/// Checks that the contract parses and that the vendored packages are the bytes of wasmtime-wasi-http's;
-/// with `write`, copies them from there first.
+/// Checks that the contract parses and that the vendored packages are the bytes of the wasmtime-wasi-http that
+/// the lock file names; with `write`, copies them from there first.
 pub(crate) fn run(write: bool) -> Task {
+    let sources = sources()?;
     if write {
-        copy()?;
+        copy(&sources)?;
+    } else {
+        compare(&sources)?;
     }
     let digests = digests()?;
     let file = root().join(DIGESTS);
@@ -31,7 +35,7 @@ pub(crate) fn run(write: bool) -> Task {
     let mut resolve = wit_parser::Resolve::default();
     let (package, _sources) = resolve.push_dir(root().join("wit")).map_err(|error| format!("wit/: {error:#}"))?;
     let name = resolve.packages.get(package).map(|package| package.name.to_string()).unwrap_or_default();
-    step(&format!("{name} parses, {} vendored packages are unchanged", PACKAGES.len()));
+    step(&format!("{name} parses, {} vendored packages are wasmtime's", PACKAGES.len()));
     Ok(())
 }
 
@@ -52,10 +56,11 @@ fn digests() -> Result<String, String> {
     Ok(text)
 }
 
-/// Copies the packages from the sources of the wasmtime-wasi-http that the lock file names.
-fn copy() -> Task {
+/// The folder with the packages in the sources of the wasmtime-wasi-http that the lock file names.
+fn sources() -> Result<PathBuf, String> {
     let output = cargo_command()
         .args(["metadata", "--format-version", "1", "--locked"])
+        .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("cargo metadata: {error}"))?;
     let metadata: serde_json::Value =
@@ -68,10 +73,24 @@ fn copy() -> Task {
         .find(|package| package.get("name").is_some_and(|name| name == "wasmtime-wasi-http"))
         .and_then(|package| package.get("manifest_path")?.as_str())
         .ok_or("cargo metadata names no wasmtime-wasi-http")?;
-    let source = Path::new(manifest).with_file_name("wit").join("deps");
+    Ok(Path::new(manifest).with_file_name("wit").join("deps"))
+}
+
+fn compare(sources: &Path) -> Task {
     for package in PACKAGES {
-        let from = source.join(format!("{package}.wit"));
-        let to = vendored(package);
+        let (ours, theirs) = (vendored(package), sources.join(format!("{package}.wit")));
+        let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+        if read(&ours)? != read(&theirs)? {
+            let (ours, theirs) = (ours.display(), theirs.display());
+            return Err(format!("{ours} differs from wasmtime's {theirs}; run `cargo xtask wit --write`"));
+        }
+    }
+    Ok(())
+}
+
+fn copy(sources: &Path) -> Task {
+    for package in PACKAGES {
+        let (from, to) = (sources.join(format!("{package}.wit")), vendored(package));
         fs::create_dir_all(to.parent().unwrap_or(&to))
             .and_then(|()| fs::copy(&from, &to))
             .map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))?;
