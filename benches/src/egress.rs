@@ -1,18 +1,23 @@
-//! A guest's GET through `wasi:http` and the host's egress, beside the same GET made by a native client
+//! A guest's GET through `wasi:http` and the host's egress, with a rule and credentials, beside the same GET made by a native client
 //! over a kept connection. One request at a time, both sides on one thread, the server on others.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::AUTHORIZATION;
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use wicketgate::host::grant::{Connect, Grant};
+use wicketgate::host::grant::{Auth, Connect, Grant};
 use wicketgate::name::FunctionRef;
 use wicketgate::plugin::{EngineConfig, PluginProvider, Plugins};
 use wicketgate::provider::Reuse;
@@ -49,7 +54,8 @@ impl Native {
 
     async fn get(&mut self) -> Result<(u64, u64), String> {
         let request =
-            Request::get(PATH).header("host", &self.host).body(Empty::new()).map_err(|error| error.to_string())?;
+            Request::get(PATH).header("host", &self.host).header(AUTHORIZATION, CREDENTIALS).body(Empty::new());
+        let request = request.map_err(|error| error.to_string())?;
         self.sender.ready().await.map_err(|error| error.to_string())?;
         let response = self.sender.send_request(request).await.map_err(|error| error.to_string())?;
         if !response.status().is_success() {
@@ -68,9 +74,17 @@ impl Native {
     }
 }
 
-/// What the platform answers: one instance wanted, one available.
-async fn one_of_one(_request: Request<Incoming>) -> Response<Full<Bytes>> {
-    Response::new(Full::new(Bytes::from_static(b"[1,1]")))
+/// `admin:correct horse`, as it stands in a request.
+const CREDENTIALS: &str = "Basic YWRtaW46Y29ycmVjdCBob3JzZQ==";
+
+/// What the platform answers to those who have credentials: one instance wanted, one available.
+async fn one_of_one(request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let is_known = request.headers().get(AUTHORIZATION).is_some_and(|value| value == CREDENTIALS);
+    let mut response = Response::new(Full::new(Bytes::from_static(b"[1,1]")));
+    if !is_known {
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+    }
+    response
 }
 
 /// Runs both sides in turns on one thread; `server` is where the other side lives.
@@ -81,10 +95,27 @@ pub(crate) fn run(bench: &Bench, server: &tokio::runtime::Runtime, report: &mut 
     runtime.block_on(measure(bench, &counted, report))
 }
 
+/// A file that only its owner may read, as credentials have to be.
+fn secret(bench: &Bench, name: &str, text: &str) -> Result<PathBuf, String> {
+    let path = bench.directory.join(name);
+    let write = || {
+        std::fs::create_dir_all(&bench.directory)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        file.write_all(text.as_bytes())
+    };
+    write().map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path)
+}
+
+/// A guest whose requests pass a rule and get credentials.
 async fn fetcher(bench: &Bench, address: SocketAddr, reuse: Reuse) -> Result<(Plugins, PluginProvider), String> {
+    let auth = Auth::Basic {
+        user_file: secret(bench, "egress-user", "admin")?,
+        password_file: secret(bench, "egress-password", "correct horse")?,
+    };
     let connect = Connect::Tcp { tls: false, host: address.ip().to_string(), port: address.port() };
     let rule = "GET /replicas/*".parse().map_err(|error| format!("{error}"))?;
-    let grant = Grant { rules: vec![rule], ..Grant::new(connect) };
+    let grant = Grant { rules: vec![rule], auth, ..Grant::new(connect) };
     let plugins = Plugins::new(&EngineConfig::default(), &wicketgate::metrics::Registry::default(), None)
         .map_err(|error| error.to_string())?;
     let component = bench.plugins.join("tests/fetch.wasm");
