@@ -52,16 +52,11 @@ pub fn variant_of(name: &str, number: u8) -> Vec<u8> {
     bytes
 }
 
-/// The component of a guest of `tests/guests`, which `cargo xtask plugins --tests` builds; `None`, said
-/// aloud, where its toolchain is missing. In CI nothing is.
-pub fn guest(name: &str) -> Option<Vec<u8>> {
+/// The component of a guest of the tests.
+pub fn guest(name: &str) -> Vec<u8> {
     let path = target().join(format!("plugins/tests/{name}.wasm"));
-    if let Ok(component) = std::fs::read(&path) {
-        return Some(component);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{} is absent, and nothing is skipped in CI", path.display());
-    eprintln!("SKIPPED: {} is absent; run `cargo xtask plugins --tests`", path.display());
-    None
+    let run = "run `cargo xtask plugins --tests`";
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; {run}", path.display()))
 }
 
 /// The text that a process has written so far, and a bell for whoever waits for more.

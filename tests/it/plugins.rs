@@ -71,13 +71,13 @@ fn a_plugin_that_misbehaves_is_a_502_and_leaves_the_others_alone() {
 
 #[test]
 fn what_a_guest_says_and_what_it_was_denied_is_told_with_provider_function_and_call() {
-    let (Some(says), Some(asks)) = (harness::guest("wasip2-sockets"), harness::guest("fetch")) else { return };
+    let (says, asks) = (harness::guest("wasip2-sockets"), harness::guest("fetch"));
     let mut config = String::new();
     for name in ["says", "asks"] {
         write!(
             config,
             "[provider.{name}]\ncomponent = \"{name}.wasm\"\nnamespaces = [\"{name}\"]\n\
-             [provider.{name}.endpoints]\nallow = [\"127.0.0.0/8\"]\ntemplate = \"http://127.0.0.1:1\"\n"
+             [provider.{name}.endpoints]\nallow = [\"127.0.0.0/8\"]\ntemplate = \"http://{{name}}:1\"\n"
         )
         .unwrap();
     }
@@ -167,7 +167,7 @@ fn plugins_that_hang_at_once_hold_up_nobody() {
 fn a_plugin_that_keeps_trapping_is_stopped_for_a_while() {
     let platform = Platform::start();
     let gateway = with(&platform, &["trap"]);
-    crate::harness::wait_until("the plugin is in quarantine", || {
+    harness::wait_until("the plugin is in quarantine", || {
         let reply = gateway.get("/function/figlet.trap");
         assert!(matches!(reply.status, 502 | 503), "{}", reply.text());
         reply.status == 503 && reply.header("retry-after").is_some() && {

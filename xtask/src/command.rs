@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::root;
 
@@ -80,11 +80,13 @@ fn wait_for<T>(
     tick: Duration,
     mut tell: impl FnMut(Duration),
 ) -> Result<T, mpsc::RecvTimeoutError> {
-    let begun = Instant::now();
+    let mut waited = Duration::ZERO;
     loop {
-        let left = limit.saturating_sub(begun.elapsed());
-        match message.recv_timeout(left.min(tick)) {
-            Err(mpsc::RecvTimeoutError::Timeout) if begun.elapsed() < limit => tell(begun.elapsed()),
+        let span = tick.min(limit.saturating_sub(waited));
+        let answer = message.recv_timeout(span);
+        waited += span;
+        match answer {
+            Err(mpsc::RecvTimeoutError::Timeout) if waited < limit => tell(waited),
             ended => return ended,
         }
     }

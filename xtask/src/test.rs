@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &[String]) -> Task {
     }
     let outcome = cargo(&words);
     for reason in &missing {
-        step(&format!("DID NOT RUN: {reason}"));
+        step(&format!("MISSING: {reason}"));
     }
     outcome
 }

@@ -23,9 +23,8 @@ struct Whole {
 }
 
 impl Whole {
-    /// `None`, said aloud, where there is no C compiler for WebAssembly.
-    async fn load() -> Option<Self> {
-        let path = guest("whole")?;
+    async fn load() -> Self {
+        let path = guest("whole");
         let (bench, platform) = (Bench::new(), Platform::default());
         let quota = Limits { state_quota: 2 << 10, cpu_time: Duration::from_secs(5), ..limits() };
         let mut config = bench.config("good", quota);
@@ -40,7 +39,7 @@ impl Whole {
         let loaded = bench.plugins.load(&config, parts).await;
         let provider = PluginProvider::new(&config);
         provider.publish(loaded.unwrap_or_else(|error| panic!("{}", error.refusal)));
-        Some(Self { provider, state, _bench: bench })
+        Self { provider, state, _bench: bench }
     }
 
     /// What the guest was asked last.
@@ -102,7 +101,7 @@ fn deployment() -> FunctionDeployment {
 
 #[tokio::test]
 async fn service_query_scaling_and_watch() {
-    let Some(whole) = Whole::load().await else { return };
+    let whole = Whole::load().await;
     let provider = &whole.provider;
     assert!(Interface::ALL.iter().all(|interface| provider.has(*interface)));
 
@@ -127,7 +126,7 @@ async fn service_query_scaling_and_watch() {
 
 #[tokio::test]
 async fn each_kind_of_error_comes_with_all_that_is_said_of_it() {
-    let Some(whole) = Whole::load().await else { return };
+    let whole = Whole::load().await;
     let kinds = [
         ErrorKind::NotFound,
         ErrorKind::AlreadyExists,
@@ -157,7 +156,7 @@ async fn each_kind_of_error_comes_with_all_that_is_said_of_it() {
 
 #[tokio::test]
 async fn endpoints_about_and_health() {
-    let Some(whole) = Whole::load().await else { return };
+    let whole = Whole::load().await;
     let endpoints = whole.provider.resolve(&figlet()).await.unwrap();
     assert_eq!(whole.asked(), "resolve figlet dev");
     let [direct, granted] = &endpoints[..] else { panic!("{endpoints:?}") };
@@ -177,7 +176,7 @@ async fn endpoints_about_and_health() {
 
 #[tokio::test]
 async fn functions() {
-    let Some(whole) = Whole::load().await else { return };
+    let whole = Whole::load().await;
     let provider = &whole.provider;
     let mut expected = FunctionStatus {
         deployment: deployment(),
@@ -210,7 +209,7 @@ async fn functions() {
 
 #[tokio::test]
 async fn namespaces_secrets_and_logs() {
-    let Some(whole) = Whole::load().await else { return };
+    let whole = Whole::load().await;
     let provider = &whole.provider;
     let page = |name: &str, next: &str| NamePage { names: vec![name.to_owned()], next: Some(next.to_owned()) };
 
@@ -266,7 +265,7 @@ async fn namespaces_secrets_and_logs() {
 #[tokio::test]
 async fn every_import() {
     let (captured, _guard) = Captured::begin();
-    let Some(whole) = Whole::load().await else { return };
+    let whole = Whole::load().await;
     let status = whole.provider.get_replicas(&named("imports")).await.unwrap();
     let expected = pairs([
         ("config-document", r#"{"region":"north","sizes":[1,2]}"#),
