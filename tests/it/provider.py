@@ -12,6 +12,9 @@ what it answers can be scripted, both through paths that begin with `/_`:
     DELETE /_rule                   usual answers again
     POST /_release                  let everything that hangs go on
 
+Any other path may begin with `/side-WORD`. That is recorded as `side` and means nothing else: whoever is
+configured with such a base can be told from others.
+
 Usage: provider.py [--port PORT] [--user USER --password PASSWORD]
 It prints `provider on http://127.0.0.1:PORT` when it listens, and ends with its standard input.
 """
@@ -137,6 +140,7 @@ class Platform:
                 entry["writing"] = self.writing[entry["path"]]
             self.log.append(entry)
             self.changed.notify_all()
+        return entry
 
     def rule_for(self, method, path):
         with self.changed:
@@ -211,15 +215,18 @@ class Handler(BaseHTTPRequestHandler):
     def handle_any(self):
         url = urlsplit(self.path)
         path, query = unquote(url.path), {k: v[-1] for k, v in parse_qs(url.query, True).items()}
+        side = re.match("/side-[a-z]+(?=/)", path)
+        path = path[side.end():] if side else path
         # A streamed request is answered while its body still arrives.
         is_duplex = self.headers.get("X-Test-Duplex") == "1"
         body = b"" if is_duplex else self.read_body()
         if path.startswith("/_"):
             return self.control(path, query, body)
-        self.platform.record(
+        entry = self.platform.record(
             {
                 "method": self.command,
                 "target": self.path,
+                "side": side.group()[1:] if side else "",
                 "path": path,
                 "query": query,
                 "headers": [[name.lower(), value] for name, value in self.headers.items()],
@@ -255,6 +262,7 @@ class Handler(BaseHTTPRequestHandler):
             status, answer = self.system(path, query, body)
             if is_scaling:
                 self.platform.writing[path] -= 1
+                entry["done"] = time.time()
         self.answer(status, answer)
 
     def follow(self, query):

@@ -17,7 +17,7 @@ pub struct Platform {
 pub struct Seen(Value);
 
 impl Seen {
-    /// A text field: `method`, `path`, `target`, `body`, `sha256`.
+    /// A text field: `method`, `path`, `target`, `side`, `body`, `sha256`.
     pub fn text(&self, field: &str) -> &str {
         self.0[field].as_str().unwrap()
     }
@@ -25,6 +25,11 @@ impl Seen {
     /// When it came, in seconds since the Unix epoch.
     pub fn at(&self) -> f64 {
         self.0["at"].as_f64().unwrap()
+    }
+
+    /// When a scale request was carried out, in seconds since the Unix epoch; `None` while it is under way.
+    pub fn done(&self) -> Option<f64> {
+        self.0["done"].as_f64()
     }
 
     /// A number field: `number`, `peer` (the port that it came from), `writing` (scale requests of the
