@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::harness::{Gateway, GatewayBuilder, Played, target, wait_until};
 use crate::plugin_check::{not_applicable, passes};
