@@ -109,8 +109,8 @@ impl Control {
     }
 
     /// What the providers lack, compared with a new configuration: with what each of them was configured to
-    /// be, whatever was uploaded or rolled back since. Commands stay what they are: processes belong to the
-    /// provider and outlive its generations.
+    /// be, whatever was uploaded or rolled back since. Commands stay what they are, where there are some:
+    /// processes belong to the provider and outlive its generations.
     #[must_use]
     pub fn difference(&self, wanted: &[ProviderConfig]) -> Difference {
         let order = wanted.iter().map(|config| config.name.clone()).collect();
@@ -120,7 +120,10 @@ impl Control {
                 difference.added.push(config.clone());
                 continue;
             };
-            let config = ProviderConfig { commands: configured.commands.clone(), ..config.clone() };
+            let mut config = config.clone();
+            if !configured.commands.is_empty() {
+                config.commands.clone_from(&configured.commands);
+            }
             if config != configured {
                 difference.changed.push(config);
             }
