@@ -34,11 +34,13 @@ fn inspect_explains_the_bundled_plugins_and_the_fixtures() {
     let (status, out, _) = said(&wicketgate(&["plugin", "inspect", &good]));
     assert_eq!(status, Some(0), "{out}");
     assert!(out.contains("manifest   none"), "{out}");
-    for (name, expected) in [
-        ("unknown-import", "acme:host/secrets@1.0.0"),
-        ("no-service-query", "wicketgate:provider/service-query@0.1.0"),
-        ("wants-processes", "starts processes"),
-    ] {
+    // Whether it may is the configuration's word.
+    let wants = write(folder.path(), "wants.wasm", &fixtures::component("wants-processes"));
+    let (status, out, _) = said(&wicketgate(&["plugin", "inspect", &wants]));
+    assert!(status == Some(0) && out.contains("starts processes"), "{out}");
+    for (name, expected) in
+        [("unknown-import", "acme:host/secrets@1.0.0"), ("no-service-query", "wicketgate:provider/service-query@0.1.0")]
+    {
         let file = write(folder.path(), &format!("{name}.wasm"), &fixtures::component(name));
         let (status, out, err) = said(&wicketgate(&["plugin", "inspect", &file]));
         assert_eq!((status, err.as_str()), (Some(1), ""), "{name}: {out}");
