@@ -9,6 +9,7 @@ mod egress;
 mod fixtures;
 mod hostile;
 mod measure;
+mod platforms;
 mod plugin;
 mod process;
 mod server;
@@ -28,7 +29,8 @@ const USAGE: &str = "\
 usage: cargo xtask bench [-- [--gate] [--rounds N] [GROUP ...]]
 
 Groups: warm (beside nginx and haproxy), plugin (calls through the host),
-egress (a guest's request to its platform), hostile (calls beside an attack), cold (cold starts), swap (another generation), start (start, memory, size).
+egress (a guest's request to its platform), hostile (calls beside an attack), cold (cold starts),
+platforms (cold starts beside the platform's own client), swap (another generation), start (start, memory, size).
 Without a group all of them run. Needs nginx, haproxy and wrk (Debian: nginx-light haproxy wrk).
 
   --gate      exit with 1 if a figure is over its limit
@@ -71,7 +73,7 @@ fn run() -> Result<ExitCode, String> {
                 println!("{USAGE}");
                 return Ok(ExitCode::SUCCESS);
             }
-            "warm" | "plugin" | "egress" | "hostile" | "cold" | "swap" | "start" => groups.push(argument),
+            "warm" | "plugin" | "egress" | "hostile" | "cold" | "platforms" | "swap" | "start" => groups.push(argument),
             other => return Err(format!("unknown argument {other:?}\n{USAGE}")),
         }
     }
@@ -110,6 +112,9 @@ fn run() -> Result<ExitCode, String> {
     }
     if wanted("cold") {
         runtime.block_on(cold::run(&bench, &mut report))?;
+    }
+    if wanted("platforms") {
+        platforms::run(&bench, &mut report)?;
     }
     if wanted("swap") {
         swap::run(&bench, upstream, &mut report)?;
