@@ -59,8 +59,9 @@ pub fn route(path: &str) -> Route<'_> {
     if !is_clean(path) {
         return Route::Moved(clean(path));
     }
+    // Most paths have neither, and nothing can hide in them.
     let has_percent = path.as_bytes().contains(&b'%');
-    if has_percent && hides_dots(path) {
+    if (has_percent || path.as_bytes().contains(&b';')) && hides_dots(path) {
         return Route::Refused(PathRefused::HiddenDots);
     }
     let Some(named) = path.strip_prefix(FUNCTION) else { return Route::Admin };
@@ -124,11 +125,14 @@ fn clean(path: &str) -> String {
     cleaned
 }
 
-/// Whether a segment of the decoded path is `.` or `..`, where a backslash separates too: some
-/// servers take it for a slash.
+/// Whether a segment of the decoded path is `.` or `..`, where a backslash separates too and a segment ends
+/// before its parameters (`..;x`): there are servers that read paths so.
 fn hides_dots(path: &str) -> bool {
     let decoded: Cow<'_, [u8]> = percent_decode_str(path).into();
-    decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(|segment| matches!(segment, b"." | b".."))
+    decoded
+        .split(|byte| matches!(byte, b'/' | b'\\'))
+        .filter_map(|segment| segment.split(|byte| *byte == b';').next())
+        .any(|name| matches!(name, b"." | b".."))
 }
 
 #[cfg(test)]
@@ -180,8 +184,16 @@ mod tests {
 
     #[test]
     fn dots_behind_percent_signs_are_refused() {
-        for path in ["/function/f/%2e%2e/x", "/function/f/..%2f..%2fsystem", "/function/f/.%2e", "/a/%2E", "/a/..%5cb"]
-        {
+        for path in [
+            "/function/f/..;/x",
+            "/function/f/..;**/%2e%",
+            "/function/f/a/%2e.%3bx",
+            "/function/f/%2e%2e/x",
+            "/function/f/..%2f..%2fsystem",
+            "/function/f/.%2e",
+            "/a/%2E",
+            "/a/..%5cb",
+        ] {
             assert_eq!(route(path), Route::Refused(PathRefused::HiddenDots), "{path}");
         }
     }

@@ -141,7 +141,8 @@ impl FromStr for Connect {
             if !Path::new(path).is_absolute() || path.ends_with('/') || path.contains('\0') {
                 return Err(InvalidConnect::RelativeSocket(text.to_owned()));
             }
-            return Ok(Self::Unix { path: path.into() });
+            // Without doubled slashes, two of which would be taken for those above when it is shown and read.
+            return Ok(Self::Unix { path: Path::new(path).components().collect() });
         }
         let (tls, rest) = if let Some(rest) = text.strip_prefix("http://") {
             (false, rest)

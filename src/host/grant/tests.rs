@@ -27,6 +27,7 @@ fn the_three_forms_of_connect_are_read() {
         ("https://[fd00::7]", tcp(true, "fd00::7", 443), "[fd00::7]"),
         ("unix:/run/docker.sock", Connect::Unix { path: "/run/docker.sock".into() }, "localhost"),
         ("unix:///run/docker.sock", Connect::Unix { path: "/run/docker.sock".into() }, "localhost"),
+        ("unix:////run//docker.sock", Connect::Unix { path: "/run/docker.sock".into() }, "localhost"),
     ] {
         let connect: Connect = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(connect, expected, "{text}");
