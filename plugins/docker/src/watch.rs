@@ -3,8 +3,8 @@
 //! An event only says *which* function to look at; what is told is always read anew, in one list.
 //! Cursors are `s/SINCE/BORN/LAST` within a snapshot and `f/SINCE/BORN/LOOKED/SUM/PENDING` after it: `SINCE`
 //! is a time of the engine's own clock, `BORN` the time of the snapshot, `LAST` the last name of the page
-//! before. `PENDING` are functions whose instances were not all there when they were told: a swarm's
-//! count follows the event of a container by a moment, so those are looked at again.
+//! before. `PENDING` are functions that are looked at again a moment later: those whose instances were not
+//! all there when they were told, and those that an event was about, since lists follow events by a moment.
 //!
 //! Containers on other machines of a swarm have no event here. So all services are looked at every few
 //! seconds (`look-seconds`): `LOOKED` is when that was, `SUM` what their counts came to. Where the sum
@@ -221,7 +221,10 @@ impl Docker {
             };
             let counts = (status.replicas, status.available_replicas);
             let fits = place.pending.len() < PENDING && key.0.len() + key.1.len() <= PENDING_NAME_BYTES;
-            if counts.0 != counts.1 && fits {
+            // The engine tells of a change a moment before its lists show it.
+            let is_news =
+                news.functions.contains(&key) || news.services.contains(&swarm_name(&key.0, &key.1, &self.settings));
+            if (is_news || counts.0 != counts.1) && fits {
                 place.pending.push((key.clone(), counts));
             }
             if !before.contains(&(key.clone(), counts)) {
