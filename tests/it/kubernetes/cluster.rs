@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::harness::played::is_as_recorded;
-use crate::harness::{Gateway, GatewayBuilder, Played, wait_until};
+use crate::harness::{Connection, Gateway, GatewayBuilder, Played, wait_until};
 
 const TOKEN: &str = "the-token-of-the-account";
 
@@ -57,7 +57,7 @@ fn what_is_played_is_what_was_recorded() {
 }
 
 /// All that becomes of a function, as `faas-cli` drives it.
-fn life_cycle(gateway: &Gateway) {
+fn life_cycle(cluster: &Played, gateway: &Gateway) {
     let wish = |team: &str| {
         json!({ "service": "echo", "image": "example/echo:1", "namespace": "fns", "labels": { "team": team },
             "constraints": ["kubernetes.io/arch=arm64"], "limits": { "memory": "64Mi" }, "secrets": ["key"],
@@ -69,6 +69,12 @@ fn life_cycle(gateway: &Gateway) {
 
     scale(gateway, 0);
     wait_until("none is left", || counts(gateway) == (0, 0));
+    // The cluster notices the wish a moment after it was written; until then the pod would simply stay.
+    let log = format!("/api/v1/namespaces/fns/pods/{first}/log");
+    wait_until("the pod ended", || {
+        let token = format!("Bearer {TOKEN}");
+        Connection::tcp(cluster.address()).send("GET", &log, &[("authorization", &token)], b"").status == 404
+    });
     let cold = gateway.post("/function/echo.fns", "the quick brown fox");
     assert_eq!(cold.status, 200, "{}", cold.text());
     assert!(cold.header("server-timing").is_some_and(|timing| timing.contains("scale;dur=")), "{:?}", cold.headers);
@@ -129,7 +135,7 @@ fn secrets_and_namespaces(gateway: &Gateway) {
 fn functions_and_secrets_are_managed_with_the_rights_of_the_manifest_and_no_others() {
     let cluster = Played::kubernetes(&["--token", TOKEN]);
     let gateway = gateway(&cluster, "kubernetes");
-    life_cycle(&gateway);
+    life_cycle(&cluster, &gateway);
     secrets_and_namespaces(&gateway);
     let used: BTreeSet<Right> = cluster.log().iter().flat_map(rights).collect();
     let mut granted = manifest();
