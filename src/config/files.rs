@@ -19,7 +19,7 @@ impl Config {
     /// reads; connects to nothing.
     ///
     /// # Errors
-    /// [`ConfigConfigError::Invalid`] with every file that cannot be used.
+    /// [`ConfigError::Invalid`] with every file that cannot be used.
     pub fn try_files(&self, text: &str, base: &Path) -> Result<(), ConfigError> {
         let document = Document::new(text, base);
         let (table, _told_already) = DeTable::parse_recoverable(text);

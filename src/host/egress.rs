@@ -3,7 +3,7 @@
 //! The way of a request ([`Egress::send`]), each step before the next:
 //!
 //! 1. It is counted against the call's [`EgressMeter`].
-//! 2. Its authority names a [`Grant`](super::grant::Grant); its target can be read in only one way
+//! 2. Its authority names a [`Grant`]; its target can be read in only one way
 //!    ([`check_path`](crate::host::grant::path::check_path)); a [rule](crate::host::grant::Rule) allows it. A body that a
 //!    rule looks into is read to its end first, within the grant's `buffered-bytes`.
 //! 3. Header fields outside the allowlist ([`headers`]) are left out.

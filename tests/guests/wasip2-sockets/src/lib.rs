@@ -20,7 +20,7 @@
 //! `labels` has an entry for each attempt: its name, and `done` or what refused it. `set-replicas`
 //! panics, for the tests of traps.
 #![cfg(all(target_os = "wasi", target_env = "p2"))]
-#![expect(unsafe_code, reason = "generated: exports have fixed symbol names")]
+#![expect(unsafe_code, clippy::mem_forget, reason = "generated: exports have fixed symbol names and give away memory")]
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket};
