@@ -55,7 +55,8 @@ struct Memory {
     /// So many answers are kept.
     most: usize,
     answers: HashMap<FunctionRef, (Instant, Known)>,
-    /// When each function that exists was asked about last.
+    /// When each function that exists was asked about last; of those with an answer above, the time there counts,
+    /// so that a call whose answer is what it was looks up one name and no more.
     existing: HashMap<FunctionRef, Instant>,
 }
 
@@ -85,15 +86,15 @@ impl Recorder {
         }
         let now = Instant::now();
         let mut memory = self.lock();
-        memory.see(function, answer.is_ok(), now);
-        if memory.most == 0 {
-            return;
-        }
         // Most answers are what they were.
         if let Some((asked, known)) = memory.answers.get_mut(function)
             && known.is_still(answer)
         {
             *asked = now;
+            return;
+        }
+        memory.see(function, answer.is_ok(), now);
+        if memory.most == 0 {
             return;
         }
         let known = match answer {
@@ -126,7 +127,8 @@ impl Recorder {
     /// The functions that were asked about within `span`, and exist; however few answers are remembered.
     pub(super) fn existing(&self, span: Duration) -> Vec<FunctionRef> {
         let now = Instant::now();
-        let memory = self.lock();
+        let mut memory = self.lock();
+        memory.catch_up();
         let recent = memory.existing.iter().filter(|(_, asked)| now.saturating_duration_since(**asked) <= span);
         let mut recent: Vec<FunctionRef> = recent.map(|(function, _)| function.clone()).collect();
         drop(memory);
@@ -139,8 +141,21 @@ impl Memory {
     /// Makes room for an answer. Names that do not exist go first: anybody can ask about those.
     fn forget_one(&mut self) {
         let oldest = self.answers.iter().min_by_key(|(_, (asked, known))| (*known != Known::NotFound, *asked));
-        if let Some(oldest) = oldest.map(|(function, _)| function.clone()) {
-            self.answers.remove(&oldest);
+        if let Some(oldest) = oldest.map(|(function, _)| function.clone())
+            && let Some((asked, Known::Status(_))) = self.answers.remove(&oldest)
+        {
+            self.see(&oldest, true, asked);
+        }
+    }
+
+    /// Takes over the times of the answers.
+    fn catch_up(&mut self) {
+        for (function, (asked, known)) in &self.answers {
+            if *known != Known::NotFound
+                && let Some(seen) = self.existing.get_mut(function)
+            {
+                *seen = *asked;
+            }
         }
     }
 
@@ -152,6 +167,7 @@ impl Memory {
             *asked = now;
         } else {
             if self.existing.len() >= FUNCTIONS_MAX {
+                self.catch_up();
                 let mut times: Vec<Instant> = self.existing.values().copied().collect();
                 let (_, limit, _) = times.select_nth_unstable(FUNCTIONS_MAX / 10);
                 let limit = *limit;
