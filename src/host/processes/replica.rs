@@ -134,6 +134,8 @@ async fn start(program: &Path, launch: &Launch) -> Result<Child, String> {
     spec.push(b'\n');
     let failed = |error: std::io::Error| format!("{}: {error}", program.display());
     let mut child = Command::new(program)
+        // What lists of processes show, whatever the path is.
+        .arg0("wicketgate")
         .arg("watchdog")
         .env_clear()
         .stdin(Stdio::piped())
