@@ -23,9 +23,10 @@ use crate::measure::{Report, median, thread_cpu};
 /// What the host may cost over the bare call.
 const REUSED_LIMIT: f64 = 1.5;
 const FRESH_LIMIT: f64 = 1.3;
-/// Calls of one round.
-const REUSED_CALLS: u32 = 20_000;
-const FRESH_CALLS: u32 = 1_000;
+/// Calls of one round: enough for a tenth of a second, since there are kernels that count a thread's time in ticks
+/// of 4 ms.
+const REUSED_CALLS: u32 = 200_000;
+const FRESH_CALLS: u32 = 10_000;
 
 mod bindings {
     wasmtime::component::bindgen!({
