@@ -1,5 +1,8 @@
 //! `builtin:docker` against a real Docker Engine: swarm services, and plain containers.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 
 use crate::harness::docker::{Engine, IMAGE, with_engine};
@@ -43,12 +46,45 @@ fn life_cycle(gateway: &Gateway, name: &str) {
     life_cycle::life_cycle(gateway, IMAGE, name);
 }
 
+/// Asks a function all the time while `work` goes on, which waits, by what it is given, until one platform's or
+/// version's instances answer and nobody else. No request may fail.
+fn under_load(gateway: &Gateway, function: &str, work: impl FnOnce(&dyn Fn(&str))) {
+    let (is_over, answers, failed) = (AtomicBool::new(false), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+    let target = format!("/function/{function}/path");
+    std::thread::scope(|scope| {
+        let over = Over(&is_over);
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut connection = gateway.connect();
+                while !is_over.load(Ordering::Relaxed) {
+                    let reply = connection.send("POST", &target, &[], b"body");
+                    let text = reply.text();
+                    if reply.status == 200 && text.ends_with(" /path body") {
+                        answers.lock().unwrap().push(text.split(' ').next().unwrap().to_owned());
+                    } else {
+                        failed.lock().unwrap().push(format!("{} {text}", reply.status));
+                    }
+                }
+            });
+        }
+        work(&|who| {
+            wait_until(&format!("{who} answers and nobody else"), || {
+                let answers = answers.lock().unwrap();
+                answers.len() > 200 && answers.iter().rev().take(200).all(|answer| answer == who)
+            });
+        });
+        drop(over);
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{} requests failed: {failed:#?}", failed.len());
+}
+
 /// Ends what other threads do when the test ends, however it does.
-struct Over<'a>(&'a std::sync::atomic::AtomicBool);
+struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

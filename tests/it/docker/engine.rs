@@ -1,10 +1,10 @@
 //! Containers of one engine.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{
-    IMAGE, Over, Value, call, counts, deploy, gateway, json, life_cycle, provider, scale, wait_until, with_engine,
+    IMAGE, Over, Value, call, counts, deploy, gateway, json, life_cycle, provider, scale, under_load, wait_until,
+    with_engine,
 };
 use crate::harness::Gateway;
 use crate::harness::docker::Engine;
@@ -192,29 +192,7 @@ fn an_update_under_load_fails_no_request_and_one_that_does_not_come_up_changes_n
         deploy(&gateway, "POST", "plain-roll", "one", json!({}));
         scale(&gateway, "plain-roll", 2);
         wait_until("both are there", || counts(&gateway, "plain-roll") == (2, 2));
-        let (is_over, answers, failed) = (AtomicBool::new(false), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
-        std::thread::scope(|scope| {
-            let over = Over(&is_over);
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    let mut connection = gateway.connect();
-                    while !is_over.load(Ordering::Relaxed) {
-                        let reply = connection.send("POST", "/function/plain-roll/path", &[], b"body");
-                        let text = reply.text();
-                        if reply.status == 200 {
-                            answers.lock().unwrap().push(text.split(' ').next().unwrap().to_owned());
-                        } else {
-                            failed.lock().unwrap().push(format!("{} {text}", reply.status));
-                        }
-                    }
-                });
-            }
-            let only = |who: &str| {
-                wait_until(&format!("{who} answers and nobody else"), || {
-                    let answers = answers.lock().unwrap();
-                    answers.len() > 200 && answers.iter().rev().take(200).all(|answer| answer == who)
-                });
-            };
+        under_load(&gateway, "plain-roll", |only| {
             only("one");
             for who in ["two", "three"] {
                 deploy(&gateway, "PUT", "plain-roll", who, json!({}));
@@ -229,10 +207,7 @@ fn an_update_under_load_fails_no_request_and_one_that_does_not_come_up_changes_n
             let reply = gateway.send("PUT", "/system/functions", &[], broken.to_string());
             assert!(reply.status >= 400, "{}", reply.text());
             only("three");
-            drop(over);
         });
-        let failed = failed.into_inner().unwrap();
-        assert!(failed.is_empty(), "{} requests failed: {failed:#?}", failed.len());
         wait_until("nothing of the broken one is left", || states(engine, "plain-roll") == ["running", "running"]);
         assert_eq!(gateway.get("/system/function/plain-roll").json()["envVars"]["NAME"], "three");
     });
