@@ -214,8 +214,8 @@ impl Plugins {
         };
         let is_uploaded = sent.is_some();
         let is_bundled = !is_uploaded && matches!(config.component, ComponentSource::Builtin(_));
-        passed(LoadStep::Fetched(Digest::of(&bytes)));
         let digest = Digest::of(&bytes);
+        passed(LoadStep::Fetched(digest));
         tracing::debug!(%provider, %digest, bytes = bytes.len(), "fetched");
         if let Some(pinned) = config.digest.filter(|pinned| *pinned != digest) {
             return Err(Refusal::Digest { pinned, found: digest });
