@@ -126,7 +126,13 @@ impl GuestLog {
     /// Begins the next call: of this generation, about this function if it is about one, on behalf of the
     /// request that the current task works for.
     pub(super) fn rearm(&self, generation: Generation, function: Option<&FunctionRef>) {
-        *self.call() = CallFacts { generation, function: function.cloned(), call_id: caller::current() };
+        let mut call = self.call();
+        (call.generation, call.call_id) = (generation, caller::current());
+        // Mostly the one of the call before.
+        if call.function.as_ref() != function {
+            call.function = function.cloned();
+        }
+        drop(call);
         self.left.store(self.lines, Ordering::Relaxed);
         self.host_left.store(self.host_lines, Ordering::Relaxed);
         self.dropped.store(0, Ordering::Relaxed);

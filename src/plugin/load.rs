@@ -225,15 +225,10 @@ impl Plugins {
             tracing::info!(%provider, key = signer.key, comment = signer.comment, "signature verified");
         }
         passed(LoadStep::Verified);
-        fetch::check_component(&bytes)?;
-        let manifest = Manifest::read(&bytes).map_err(Refusal::Manifest)?.unwrap_or_default();
-        let reach = Reach::of(&bytes).map_err(|error| inspect::damaged(&error))?;
-        let symbols = match &config.component {
-            ComponentSource::File(path) if !is_uploaded => {
-                Some(Symbols::beside(path, &bytes, max_bytes).map_err(|error| inspect::damaged(&error))?)
-            }
-            ComponentSource::File(_) | ComponentSource::Builtin(_) => None,
-        };
+        let source = (!is_uploaded).then(|| config.component.clone());
+        let read = move || About::read(&bytes, source.as_ref(), max_bytes).map(|about| (bytes, about));
+        let read = tokio::task::spawn_blocking(read).await.map_err(|_panicked| Refusal::CompilerPanicked)?;
+        let (bytes, About { manifest, reach, symbols }) = read?;
 
         let compiled = self.cell(digest);
         let component = compiled.get_or_try_init(|| self.compile(provider, digest, bytes)).await?.clone();
@@ -388,6 +383,29 @@ impl Plugins {
                 None => Refusal::Link { problem },
             }
         })
+    }
+}
+
+/// What a component's bytes say of it. Reading them takes a moment for each megabyte.
+struct About {
+    manifest: Manifest,
+    reach: Reach,
+    symbols: Option<Symbols>,
+}
+
+impl About {
+    /// `source` is where the bytes are from, if they were not handed over.
+    fn read(bytes: &[u8], source: Option<&ComponentSource>, max_bytes: u64) -> Result<Self, Refusal> {
+        fetch::check_component(bytes)?;
+        let manifest = Manifest::read(bytes).map_err(Refusal::Manifest)?.unwrap_or_default();
+        let reach = Reach::of(bytes).map_err(|error| inspect::damaged(&error))?;
+        let symbols = match source {
+            Some(ComponentSource::File(path)) => {
+                Some(Symbols::beside(path, bytes, max_bytes).map_err(|error| inspect::damaged(&error))?)
+            }
+            Some(ComponentSource::Builtin(_)) | None => None,
+        };
+        Ok(Self { manifest, reach, symbols })
     }
 }
 
