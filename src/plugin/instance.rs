@@ -195,7 +195,9 @@ impl Idle {
     /// Keeps an instance after a call that returned, unless it is used up.
     pub(super) fn put(&self, shared: &Shared, mut instance: Box<Instance>, now: Moment) {
         instance.calls = instance.calls.saturating_add(1);
-        if instance.is_reusable(shared.limits.instances, now) && !self.is_closed.load(Ordering::Acquire) {
+        if !instance.is_reusable(shared.limits.instances, now) {
+            shared.metrics.left(instance.store.data_mut().table.iter_mut().count());
+        } else if !self.is_closed.load(Ordering::Acquire) {
             let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
             // Never more than can be in use at once.
             if instances.len() < shared.limits.concurrency.get() as usize {

@@ -249,6 +249,7 @@ impl<'a> Lease<'a> {
         let state = instance.store.data();
         plugin.shared.metrics.cpu.inc_by(instance.cpu.used().as_secs_f64());
         plugin.shared.metrics.memory(state.memory.used());
+        plugin.shared.metrics.sent(&state.hooks.usage());
         let (memory_refused, exceeded) = (state.memory.was_refused(), state.hooks.exceeded());
         let (returned, now) = match returned {
             Ok(returned) => returned,

@@ -9,6 +9,7 @@ use prometheus::{
     Counter, CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
 };
 
+use crate::host::egress::EgressUsage;
 use crate::metrics::{Registry, SECONDS, SHORT_SECONDS};
 use crate::name::ProviderName;
 use crate::query::{Budget, Interface};
@@ -65,6 +66,10 @@ pub(super) struct Metrics {
     lease_wait: HistogramVec,
     cpu: CounterVec,
     memory: IntGaugeVec,
+    requests: IntCounterVec,
+    request_bytes: IntCounterVec,
+    response_bytes: IntCounterVec,
+    handles_left: IntCounterVec,
     exceeded: IntCounterVec,
     instances: IntGaugeVec,
     generation: IntGaugeVec,
@@ -101,6 +106,26 @@ impl Metrics {
             memory: registry.gauges(
                 "wicketgate_plugin_memory_peak_bytes",
                 "The most memory that an instance of the provider's plugin had after a call.",
+                &["provider"],
+            ),
+            requests: registry.counters(
+                "wicketgate_plugin_requests_total",
+                "Requests that calls of plugins made, denied ones included.",
+                &["provider"],
+            ),
+            request_bytes: registry.counters(
+                "wicketgate_plugin_request_bytes_total",
+                "Bytes of the bodies of these requests.",
+                &["provider"],
+            ),
+            response_bytes: registry.counters(
+                "wicketgate_plugin_response_bytes_total",
+                "Bytes of the bodies of the answers to these requests.",
+                &["provider"],
+            ),
+            handles_left: registry.counters(
+                "wicketgate_plugin_handles_left_total",
+                "Resources of the host that calls of plugins had not given back when they returned.",
                 &["provider"],
             ),
             exceeded: registry.counters(
@@ -148,6 +173,10 @@ impl Metrics {
         ProviderMetrics {
             cpu: self.cpu.with_label_values(&label),
             memory: self.memory.with_label_values(&label),
+            requests: self.requests.with_label_values(&label),
+            request_bytes: self.request_bytes.with_label_values(&label),
+            response_bytes: self.response_bytes.with_label_values(&label),
+            handles_left: self.handles_left.with_label_values(&label),
             instances: self.instances.with_label_values(&label),
             generation: self.generation.with_label_values(&label),
             log_dropped: self.log_dropped.with_label_values(&label),
@@ -178,6 +207,10 @@ pub(super) struct ProviderMetrics {
     pub(super) quarantined: IntGauge,
     pub(super) lease_wait: Histogram,
     memory: IntGauge,
+    requests: IntCounter,
+    request_bytes: IntCounter,
+    response_bytes: IntCounter,
+    handles_left: IntCounter,
     calls: [SlotMetrics; SLOTS],
     name: ProviderName,
     families: Metrics,
@@ -228,6 +261,20 @@ impl ProviderMetrics {
         if self.memory.get() < bytes {
             self.memory.set(bytes);
         }
+    }
+
+    /// Counts what a call sent and received; nothing for one that did neither, as most do.
+    pub(super) fn sent(&self, usage: &EgressUsage) {
+        if usage.requests > 0 {
+            self.requests.inc_by(usage.requests.into());
+            self.request_bytes.inc_by(usage.request_bytes);
+            self.response_bytes.inc_by(usage.response_bytes);
+        }
+    }
+
+    /// Counts what a call left behind.
+    pub(super) fn left(&self, handles: usize) {
+        self.handles_left.inc_by(handles as u64);
     }
 
     fn slot(&self, slot: Slot) -> Option<&SlotMetrics> {

@@ -32,6 +32,7 @@ mod harness;
 mod kubernetes;
 mod local;
 mod logs;
+mod metrics;
 mod nomad;
 mod plugin_check;
 mod plugins;

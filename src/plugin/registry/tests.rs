@@ -166,6 +166,20 @@ async fn handles_without_end_are_a_broken_budget() {
 }
 
 #[tokio::test]
+async fn handles_that_a_call_left_are_counted() {
+    let bench = Bench::new();
+    let left = |count: u32| format!(r#"wicketgate_plugin_handles_left_total{{provider="edge"}} {count}"#);
+    bench.provider("good", limits()).await.get_replicas(&figlet()).await.unwrap();
+    assert!(bench.exposes(&left(0)));
+    let provider = bench.provider("handles", limits()).await;
+    for count in 1..=2 {
+        provider.get_replicas(&figlet()).await.unwrap();
+        // It keeps a pollable, which is two: itself, and what it waits for.
+        assert!(bench.exposes(&left(2 * count)), "{count}");
+    }
+}
+
+#[tokio::test]
 async fn more_bytes_than_a_host_call_may_have_are_a_broken_budget() {
     let bench = Bench::new();
     let provider = bench.provider("log-flood", Limits { host_call_bytes: 32 << 10, ..limits() }).await;
