@@ -148,6 +148,7 @@ impl App {
             scaler: Arc::clone(&scaler),
             registry: registry.clone(),
             runtime: control.handle().clone(),
+            at_once: config.reload.at_once,
         });
         control.block_on(providers.start(&config.providers)).map_err(StartError::Providers)?;
 

@@ -169,6 +169,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Where the work is done.
     pub runtime: tokio::runtime::Handle,
+    /// Providers that are loaded, tried and warmed up at once, at least one; each of them is within bounds of its own.
+    pub at_once: usize,
 }
 
 /// All providers. Cheap to clone.
@@ -185,6 +187,7 @@ struct Shared {
     scaler: Arc<Scaler>,
     metrics: Arc<Metrics>,
     runtime: tokio::runtime::Handle,
+    at_once: usize,
     changes: AtomicU64,
     slots: Mutex<Slots>,
 }
@@ -206,7 +209,7 @@ impl Control {
     /// A control plane without providers.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { plugins, store, directory, scaler, registry, runtime } = parts;
+        let Parts { plugins, store, directory, scaler, registry, runtime, at_once } = parts;
         Self {
             shared: Arc::new(Shared {
                 egress: EgressMetrics::new(&registry),
@@ -216,6 +219,8 @@ impl Control {
                 directory,
                 scaler,
                 runtime,
+                // None at once would wait for ever.
+                at_once: at_once.max(1),
                 changes: AtomicU64::new(0),
                 slots: Mutex::default(),
             }),

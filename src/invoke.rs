@@ -10,8 +10,8 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+pub use account::CLIENT_LEFT;
 use account::{Account, Known, Metrics};
-pub use account::{CLIENT_LEFT, FUNCTIONS_COUNTED};
 pub use body::{Body, BodyError};
 
 use crate::forward::{self, Forward, Outbound, Peer, ResponseBody};
@@ -90,7 +90,7 @@ impl Invoke {
         metrics: Metrics,
     ) -> Self {
         let forward = Forward::new(Arc::clone(&config), metrics.connections.clone(), drain.clone());
-        let known = Known::new(&metrics);
+        let known = Known::new(&metrics, scaler.functions());
         Self { default_namespace, config, scaler, drain, metrics, known, forward }
     }
 

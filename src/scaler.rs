@@ -132,6 +132,12 @@ impl Scaler {
         scaler
     }
 
+    /// How many functions are remembered at most.
+    #[must_use]
+    pub fn functions(&self) -> usize {
+        self.shared.config.functions
+    }
+
     /// The endpoints of a function that is known to have an instance. Never waits and asks nobody:
     /// when what is known is growing old, a refresh is queued for the background.
     #[must_use]

@@ -50,11 +50,13 @@ pub struct Reload {
     /// `debounce`: for how long nothing must happen to a file before it is looked at. Default 200 ms, 10 ms
     /// to 60 s.
     pub debounce: Duration,
+    /// `at-once`: providers whose plugins are loaded, tried and warmed up at once. Default 4, 1 to 64.
+    pub at_once: usize,
 }
 
 impl Default for Reload {
     fn default() -> Self {
-        Self { watch: true, debounce: Duration::from_millis(200) }
+        Self { watch: true, debounce: Duration::from_millis(200), at_once: 4 }
     }
 }
 
@@ -197,6 +199,7 @@ fn reload(section: &Section<'_>) -> Reload {
     Reload {
         watch: section.switch("watch", default.watch),
         debounce: section.duration("debounce", default.debounce, Duration::from_millis(10)..=Duration::from_secs(60)),
+        at_once: section.count("at-once", default.at_once, 1..=64),
     }
 }
 

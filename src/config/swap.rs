@@ -23,6 +23,7 @@ pub(super) fn read(section: &Section<'_>) -> SwapConfig {
         tolerance: section.count("tolerance", default.tolerance, 0..=10_000),
         ignore: section.list("ignore", |value| field(as_text(value)?)).unwrap_or_default(),
         swap_lookback: section.duration("swap-lookback", default.swap_lookback, Duration::ZERO..=second(7 * 86_400)),
+        functions: section.count("functions", default.functions, 64..=1_000_000),
         warm_timeout: section.duration("warm-timeout", default.warm_timeout, second(1)..=second(1800)),
         platform: section
             .choice("platform", &[("same", PlatformWord::Same), ("other", PlatformWord::Other)])
@@ -31,6 +32,7 @@ pub(super) fn read(section: &Section<'_>) -> SwapConfig {
             .choice("retire", &[("leave", Retire::Leave), ("scale-to-zero", Retire::ScaleToZero)])
             .unwrap_or_default(),
         retire_timeout: section.duration("retire-timeout", default.retire_timeout, second(1)..=second(3600)),
+        retire_problems: section.count("retire-problems", default.retire_problems, 0..=1000),
         canary: canary(&section.section("canary")),
     }
 }

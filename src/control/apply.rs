@@ -10,7 +10,7 @@ use super::change::{Asker, Change, Kind, Outcome, Record, Step};
 use super::files::{Seen, signatures};
 use super::pipeline::Load;
 use super::slot::{Slot, entry_of};
-use super::together::{AT_ONCE, Work};
+use super::together::Work;
 use super::{Control, ControlError, ProviderFailed, Refused, StartRefusal};
 use crate::name::{Digest, ProviderName};
 use crate::provider::ProviderConfig;
@@ -170,7 +170,7 @@ impl Control {
                 None => gone.push(slot),
             }
         }
-        let works: Vec<_> = stream::iter(works).buffered(AT_ONCE).collect().await;
+        let works: Vec<_> = stream::iter(works).buffered(self.shared.at_once).collect().await;
         let (works, signatures): (Vec<Work>, Vec<_>) = works.into_iter().unzip();
         let changing: Vec<_> = works.iter().map(|work| (Arc::clone(&work.slot), Arc::clone(&work.record))).collect();
         Ok(match self.take_over(works).await {

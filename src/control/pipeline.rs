@@ -156,7 +156,7 @@ impl Control {
     pub(super) fn took_over(&self, slot: &Slot, version: Version, is_same_platform: bool, record: &Record) -> Taken {
         record.reach(Step::Published);
         let order = self.order(slot, &version, is_same_platform);
-        slot.provider.remember(version.config.swap.shadow);
+        slot.provider.remember(&version.config.swap);
         let mut state = slot.state();
         state.entry = Some(Arc::clone(&version.entry));
         state.is_same_platform = is_same_platform;

@@ -11,13 +11,13 @@ use super::change::{Record, Step};
 use super::slot::{Slot, Version};
 use crate::name::FunctionRef;
 use crate::plugin::Retiring;
-use crate::provider::Retire;
+use crate::provider::{Retire, SwapConfig};
 
 /// What is to become of the platform that was left.
 pub(super) struct Order {
     /// Its functions, as far as callers and the plugin were asked for them.
     known: Vec<FunctionRef>,
-    timeout: Duration,
+    swap: SwapConfig,
 }
 
 /// A platform whose functions are being set to no instances.
@@ -36,7 +36,7 @@ impl Control {
         if is_same_platform || swap.retire == Retire::Leave {
             return None;
         }
-        Some(Order { known: self.known(slot, swap.swap_lookback), timeout: swap.retire_timeout })
+        Some(Order { known: self.known(slot, swap.swap_lookback), swap: swap.clone() })
     }
 
     /// The functions of a provider that were called, or that its plugin was asked about, within `span`.
@@ -105,7 +105,7 @@ impl super::slot::State {
 
 /// Sets the functions of a generation that ended to no instances, and writes down what came of it.
 async fn scale_to_zero(retiring: &Retiring, order: &Order, is_stopped: &AtomicBool, record: &Record) {
-    let done = retiring.scale_to_zero(&order.known, order.timeout, is_stopped).await;
+    let done = retiring.scale_to_zero(&order.known, &order.swap, is_stopped).await;
     for problem in &done.problems {
         record.find(format!("not set to no instances: {problem}"));
     }
@@ -113,7 +113,7 @@ async fn scale_to_zero(retiring: &Retiring, order: &Order, is_stopped: &AtomicBo
         let reason = if is_stopped.load(Ordering::SeqCst) {
             "the platform is needed again".to_owned()
         } else {
-            format!("swap.retire-timeout ({:?}) was over", order.timeout)
+            format!("swap.retire-timeout ({:?}) was over", order.swap.retire_timeout)
         };
         record.find(format!("{} functions were not set to no instances: {reason}", done.left));
     }

@@ -14,9 +14,6 @@ use super::slot::{Slot, Version};
 use super::{Control, Refused};
 use crate::plugin::{CanaryVerdict, Candidate};
 
-/// Providers that are loaded, tried and warmed up at once; each of them is within bounds of its own.
-pub(super) const AT_ONCE: usize = 4;
-
 /// A change whose candidate was tried.
 pub(super) struct Work {
     pub(super) slot: Arc<Slot>,
@@ -47,7 +44,7 @@ impl Control {
     pub(super) async fn take_over(&self, works: Vec<Work>) -> Result<Vec<Taken>, Vec<Change>> {
         let works = none_refused(works)?;
         let each: Vec<_> = works.into_iter().map(|work| self.warm_up(work)).collect();
-        let works: Vec<Work> = stream::iter(each).buffered(AT_ONCE).collect().await;
+        let works: Vec<Work> = stream::iter(each).buffered(self.shared.at_once).collect().await;
         let ready = self.begin_canaries(none_refused(works)?);
         match self.judge(&ready).await {
             Ok(()) => Ok(ready.into_iter().map(|ready| self.publish_ready(ready)).collect()),

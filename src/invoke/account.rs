@@ -2,8 +2,8 @@
 //! gateway gave by itself.
 //!
 //! Handles are looked up once for each function, status and worker, so that counting a request costs
-//! a few atomic additions. Only functions that exist are counted by name, and no more than
-//! [`FUNCTIONS_COUNTED`], so that nobody can grow the metrics by inventing names.
+//! a few atomic additions. Only functions that exist are counted by name, and in each worker no more than are
+//! remembered (`scaling.functions`), so that nobody can grow the metrics by inventing names.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -14,9 +14,6 @@ use tokio::time::Instant;
 
 use crate::metrics::{Registry, SECONDS};
 use crate::name::FunctionRef;
-
-/// How many functions are counted by name, for each worker; the others are counted together.
-pub const FUNCTIONS_COUNTED: usize = 10_000;
 
 /// The `function_name` of the others.
 const OTHERS: &str = "(others)";
@@ -108,14 +105,16 @@ type Function = (FunctionRef, Arc<Counted>);
 /// The functions that a worker has seen, by the name in the path.
 pub(super) struct Known {
     metrics: Metrics,
+    /// So many are counted by name, and the others together.
+    most: usize,
     by_name: Mutex<HashMap<Box<str>, Function>>,
     others: Arc<Counted>,
 }
 
 impl Known {
-    pub(super) fn new(metrics: &Metrics) -> Self {
+    pub(super) fn new(metrics: &Metrics, most: usize) -> Self {
         let others = Arc::new(Counted::new(OTHERS, metrics));
-        Self { metrics: metrics.clone(), by_name: Mutex::default(), others }
+        Self { metrics: metrics.clone(), most, by_name: Mutex::default(), others }
     }
 
     /// A function that was counted before, by the name in the path.
@@ -130,7 +129,7 @@ impl Known {
         if let Some((_function, counted)) = by_name.get(name) {
             return Arc::clone(counted);
         }
-        if by_name.len() >= FUNCTIONS_COUNTED {
+        if by_name.len() >= self.most {
             return Arc::clone(&self.others);
         }
         let counted = Arc::new(Counted::new(&function.to_string(), &self.metrics));
@@ -179,7 +178,7 @@ mod tests {
     #[test]
     fn an_invocation_is_counted_when_it_starts_and_when_it_ends() {
         let registry = Registry::default();
-        let known = Known::new(&Metrics::new(&registry));
+        let known = Known::new(&Metrics::new(&registry), 3);
         let mut account = Account::start(known.add("figlet", &figlet()));
         let text = exposition(&registry);
         assert!(text.contains("gateway_function_invocation_started{function_name=\"figlet.dev\"} 1"), "{text}");
@@ -197,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_function_is_known_by_the_name_in_the_path() {
-        let known = Known::new(&Metrics::new(&Registry::default()));
+        let known = Known::new(&Metrics::new(&Registry::default()), 3);
         assert!(known.get("figlet").is_none());
         known.add("figlet", &figlet());
         assert_eq!(known.get("figlet").unwrap().0, figlet());
@@ -206,15 +205,15 @@ mod tests {
     #[test]
     fn names_beyond_the_bound_are_counted_together() {
         let registry = Registry::default();
-        let known = Known::new(&Metrics::new(&registry));
+        let known = Known::new(&Metrics::new(&registry), 3);
         let namespace = "dev".parse().unwrap();
-        for number in 0..FUNCTIONS_COUNTED + 5 {
+        for number in 0..3 {
             let name = format!("f{number}");
             known.add(&name, &FunctionRef::parse(&name, &namespace).unwrap());
         }
         drop(Account::start(known.add("one-more", &FunctionRef::parse("one-more", &namespace).unwrap())));
         let text = exposition(&registry);
         assert!(text.contains("gateway_function_invocation_started{function_name=\"(others)\"} 1"));
-        assert!(!text.contains("one-more"));
+        assert!(text.contains("f2.dev") && !text.contains("one-more"), "{text}");
     }
 }

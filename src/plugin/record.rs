@@ -1,8 +1,8 @@
 //! What a provider was asked last, and what it answered: the questions that a candidate is tried with.
 //!
 //! One entry for each function, so that one that is asked about all the time does not crowd out the
-//! others. Answers are bounded in number ([`SwapConfig::shadow`](crate::provider::SwapConfig::shadow)) and in
-//! size; beside them is remembered when each function was asked about last, for many more functions.
+//! others. Answers are bounded in number ([`SwapConfig::shadow`]) and in size; beside them is remembered when each
+//! function was asked about last, for many more functions ([`SwapConfig::functions`]).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,15 +11,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::name::FunctionRef;
+use crate::provider::SwapConfig;
 use crate::query::{Pairs, QueryError, ServiceStatus};
 
 /// Labels and annotations of a remembered answer have at most so many bytes; of a longer answer only the
 /// counts are kept.
 const PAIRS_MAX_BYTES: usize = 16 << 10;
-
-/// Functions of which it is remembered when they were asked about; of more, a tenth is forgotten, that which
-/// was asked about longest ago.
-pub(super) const FUNCTIONS_MAX: usize = 10_000;
 
 /// What the platform said of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +51,8 @@ pub(super) struct Recorder(Mutex<Memory>);
 struct Memory {
     /// So many answers are kept.
     most: usize,
+    /// And the times of so many functions; of more, a tenth is forgotten, that which was asked about longest ago.
+    functions: usize,
     answers: HashMap<FunctionRef, (Instant, Known)>,
     /// When each function that exists was asked about last; of those with an answer above, the time there counts,
     /// so that a call whose answer is what it was looks up one name and no more.
@@ -61,19 +60,25 @@ struct Memory {
 }
 
 impl Recorder {
-    /// One that remembers the answers about `most` functions.
-    pub(super) fn new(most: u32) -> Self {
-        Self(Mutex::new(Memory { most: most as usize, answers: HashMap::new(), existing: HashMap::new() }))
+    /// One that remembers as much as a provider's settings say.
+    pub(super) fn new(swap: &SwapConfig) -> Self {
+        Self(Mutex::new(Memory {
+            most: swap.shadow as usize,
+            functions: swap.functions as usize,
+            answers: HashMap::new(),
+            existing: HashMap::new(),
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers the answers about `most` functions from now on.
-    pub(super) fn keep(&self, most: u32) {
+    /// Remembers as much as other settings say from now on.
+    pub(super) fn keep(&self, swap: &SwapConfig) {
         let mut memory = self.lock();
-        memory.most = most as usize;
+        memory.most = swap.shadow as usize;
+        memory.functions = swap.functions as usize;
         while memory.answers.len() > memory.most {
             memory.forget_one();
         }
@@ -166,14 +171,25 @@ impl Memory {
         } else if let Some(asked) = self.existing.get_mut(function) {
             *asked = now;
         } else {
-            if self.existing.len() >= FUNCTIONS_MAX {
-                self.catch_up();
-                let mut times: Vec<Instant> = self.existing.values().copied().collect();
-                let (_, limit, _) = times.select_nth_unstable(FUNCTIONS_MAX / 10);
-                let limit = *limit;
-                self.existing.retain(|_, asked| *asked > limit);
+            if self.existing.len() >= self.functions {
+                self.forget_a_tenth();
             }
             self.existing.insert(function.clone(), now);
+        }
+    }
+
+    /// Makes room for functions: for one more at least, and for a tenth so that it is rarely done.
+    fn forget_a_tenth(&mut self) {
+        self.catch_up();
+        let mut times: Vec<Instant> = self.existing.values().copied().collect();
+        // Another setting may have lowered the bound.
+        let surplus = times.len().saturating_sub(self.functions) + self.functions / 10;
+        if surplus < times.len() {
+            let (_, limit, _) = times.select_nth_unstable(surplus);
+            let limit = *limit;
+            self.existing.retain(|_, asked| *asked > limit);
+        } else {
+            self.existing.clear();
         }
     }
 }
@@ -196,13 +212,17 @@ mod tests {
         FunctionRef { name: name.parse().unwrap(), namespace: "dev".parse().unwrap() }
     }
 
+    fn keeping(shadow: u32) -> SwapConfig {
+        SwapConfig { shadow, functions: 100, ..SwapConfig::default() }
+    }
+
     fn names(recorder: &Recorder) -> Vec<String> {
         recorder.all().iter().map(|recorded| recorded.function.name.to_string()).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_last_answer_of_each_function_is_kept_and_unknown_names_go_first() {
-        let recorder = Recorder::new(3);
+        let recorder = Recorder::new(&keeping(3));
         let not_found = Err(QueryError::platform(ErrorKind::NotFound, "none"));
         for (name, answer) in
             [("a", &Ok(ServiceStatus::default())), ("ghost", &not_found), ("b", &Ok(ServiceStatus::default()))]
@@ -225,33 +245,38 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_exists_is_remembered_beyond_the_answers_and_both_are_bounded() {
-        let recorder = Recorder::new(2);
+        let recorder = Recorder::new(&keeping(2));
         let status = Ok(ServiceStatus::default());
-        for number in 0..=FUNCTIONS_MAX {
+        for number in 0..=100 {
             recorder.note(&function(&format!("f{number}")), &status);
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         assert_eq!(recorder.all().len(), 2);
         let existing = recorder.existing(Duration::from_secs(900));
-        assert!((FUNCTIONS_MAX * 9 / 10 - 1..FUNCTIONS_MAX).contains(&existing.len()), "{}", existing.len());
-        assert!(existing.contains(&function("f5000")) && !existing.contains(&function("f0")));
-        recorder.note(&function("f5000"), &Err(QueryError::platform(ErrorKind::NotFound, "deleted")));
-        assert!(!recorder.existing(Duration::from_secs(900)).contains(&function("f5000")));
+        assert!((89..100).contains(&existing.len()), "{}", existing.len());
+        assert!(existing.contains(&function("f50")) && !existing.contains(&function("f0")));
+        recorder.note(&function("f50"), &Err(QueryError::platform(ErrorKind::NotFound, "deleted")));
+        assert!(!recorder.existing(Duration::from_secs(900)).contains(&function("f50")));
+        // A lower bound holds from the next function on.
+        recorder.keep(&SwapConfig { functions: 20, ..keeping(2) });
+        recorder.note(&function("new"), &status);
+        let existing = recorder.existing(Duration::from_secs(900));
+        assert!((1..=20).contains(&existing.len()) && existing.contains(&function("new")), "{existing:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn another_number_of_answers_holds_at_once() {
-        let recorder = Recorder::new(3);
+        let recorder = Recorder::new(&keeping(3));
         for name in ["a", "b", "c"] {
             recorder.note(&function(name), &Ok(ServiceStatus::default()));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        recorder.keep(1);
+        recorder.keep(&keeping(1));
         assert_eq!(names(&recorder), ["c"]);
-        recorder.keep(2);
+        recorder.keep(&keeping(2));
         recorder.note(&function("d"), &Ok(ServiceStatus::default()));
         assert_eq!(names(&recorder), ["d", "c"]);
-        recorder.keep(0);
+        recorder.keep(&keeping(0));
         recorder.note(&function("e"), &Ok(ServiceStatus::default()));
         assert!(names(&recorder).is_empty());
         assert_eq!(recorder.existing(Duration::from_secs(60)).len(), 5);
@@ -259,11 +284,11 @@ mod tests {
 
     #[test]
     fn answers_of_any_size_cost_little() {
-        let recorder = Recorder::new(1);
+        let recorder = Recorder::new(&keeping(1));
         let labels = (0..10).map(|number| (number.to_string(), "x".repeat(8192))).collect();
         recorder.note(&function("a"), &Ok(ServiceStatus { replicas: 2, labels, ..ServiceStatus::default() }));
         let Known::Status(status) = &recorder.all()[0].known else { panic!("a status") };
         assert_eq!((status.replicas, status.labels.len()), (2, 0));
-        Recorder::new(0).note(&function("a"), &Ok(ServiceStatus::default()));
+        Recorder::new(&keeping(0)).note(&function("a"), &Ok(ServiceStatus::default()));
     }
 }

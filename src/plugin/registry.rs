@@ -24,7 +24,7 @@ use super::reach::Reach;
 use super::record::Recorder;
 use super::trap::history::TrapReport;
 use crate::name::{Digest, FunctionRef, Generation, ProviderName};
-use crate::provider::ProviderConfig;
+use crate::provider::{ProviderConfig, SwapConfig};
 use crate::query::{Cause, QueryError};
 use crate::trust::used::Shapes;
 
@@ -106,17 +106,18 @@ impl PluginProvider {
             previous: Mutex::default(),
             reason: Mutex::new("its plugin is being loaded".into()),
             retiring: Mutex::default(),
-            recorder: Recorder::new(config.swap.shadow),
+            recorder: Recorder::new(&config.swap),
         }
     }
 
-    /// Remembers the answers about so many functions from now on, to try the next generation with: the
-    /// provider's [`shadow`](crate::provider::SwapConfig::shadow).
-    pub fn remember(&self, answers: u32) {
-        self.recorder.keep(answers);
+    /// Remembers from now on as much as these settings say ([`SwapConfig::shadow`], [`SwapConfig::functions`]), to
+    /// try the next generation with.
+    pub fn remember(&self, swap: &SwapConfig) {
+        self.recorder.keep(swap);
     }
 
-    /// The functions that it was asked about within `span`, and that exist; at most 10000.
+    /// The functions that it was asked about within `span`, and that exist; at most
+    /// [`SwapConfig::functions`].
     #[must_use]
     pub fn existing(&self, span: Duration) -> Vec<FunctionRef> {
         self.recorder.existing(span)

@@ -5,24 +5,21 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
 use super::instance::Stage;
 use super::loaded::Loaded;
-use super::record::FUNCTIONS_MAX;
 use super::registry::Retiring;
 use crate::name::FunctionRef;
+use crate::provider::SwapConfig;
 use crate::query::{Interface, QueryError};
 
 /// Functions that are set at once.
 const AT_ONCE: usize = 4;
 /// Functions of a page that is asked for.
 const PAGE: u32 = 500;
-/// Failures that are told one by one; more are counted.
-const TOLD_MAX: usize = 16;
 
 /// What came of setting functions to no instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +28,7 @@ pub struct ScaledToZero {
     pub done: usize,
     /// Functions that were not come to: it was stopped, or the time was over.
     pub left: usize,
-    /// What failed, a sentence each. At most 16, and one more that counts the others.
+    /// What failed, a sentence each. At most [`SwapConfig::retire_problems`], and one more that counts the others.
     pub problems: Vec<String>,
 }
 
@@ -45,8 +42,8 @@ enum One {
 
 impl Retiring {
     /// Sets 0 for the functions that the plugin's platform has in the provider's namespaces: those that it
-    /// lists, where it can, and those that are `known`. Begins with none after `timeout`, or when `is_stopped`;
-    /// those that are under way end, each within `limits.call-timeout`.
+    /// lists, where it can, and those that are `known`. Begins with none after [`SwapConfig::retire_timeout`], or
+    /// when `is_stopped`; those that are under way end, each within `limits.call-timeout`.
     ///
     /// To be called after [`ended`](Self::ended).
     ///
@@ -55,26 +52,26 @@ impl Retiring {
     pub async fn scale_to_zero(
         &self,
         known: &[FunctionRef],
-        timeout: Duration,
+        swap: &SwapConfig,
         is_stopped: &AtomicBool,
     ) -> ScaledToZero {
         let plugin = self.plugin();
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + swap.retire_timeout;
         let is_over = || is_stopped.load(Ordering::SeqCst) || Instant::now() >= deadline;
         let mut report = ScaledToZero::default();
         let mut functions: BTreeSet<FunctionRef> = known.iter().cloned().collect();
-        if let Err(error) = list(plugin, &mut functions, is_over).await {
+        if let Err(error) = list(plugin, &mut functions, swap.functions as usize, is_over).await {
             report.problems.push(format!("its functions could not be listed: {}", error.message));
         }
         let each: Vec<_> = functions.into_iter().map(|function| scale_one(plugin, function, is_over)).collect();
         let mut outcomes = stream::iter(each).buffer_unordered(AT_ONCE);
-        let mut untold = 0;
+        let (most, mut untold) = (swap.retire_problems as usize, 0);
         while let Some(outcome) = outcomes.next().await {
             match outcome {
                 One::Done => report.done += 1,
                 One::HadNone => {}
                 One::Left => report.left += 1,
-                One::Failed(problem) if report.problems.len() < TOLD_MAX => report.problems.push(problem),
+                One::Failed(problem) if report.problems.len() < most => report.problems.push(problem),
                 One::Failed(_) => untold += 1,
             }
         }
@@ -86,10 +83,12 @@ impl Retiring {
     }
 }
 
-/// Adds what the platform has in the namespaces of the provider and of the functions that are known.
+/// Adds what the platform has in the namespaces of the provider and of the functions that are known, page by page
+/// until there are `most`.
 async fn list(
     plugin: &Loaded,
     functions: &mut BTreeSet<FunctionRef>,
+    most: usize,
     is_over: impl Fn() -> bool,
 ) -> Result<(), QueryError> {
     if !plugin.exports.has(Interface::Functions) {
@@ -100,7 +99,7 @@ async fn list(
     for namespace in namespaces {
         let mut cursor: Option<String> = None;
         loop {
-            if is_over() || functions.len() >= FUNCTIONS_MAX {
+            if is_over() || functions.len() >= most {
                 return Ok(());
             }
             let page = plugin.try_list(&namespace, cursor.as_deref(), PAGE).await?;

@@ -19,6 +19,10 @@ pub struct SwapConfig {
     /// `swap-lookback`: functions that were called within this time must exist on the platform of the
     /// next generation, if it is another. Default 15 min, at most 7 d.
     pub swap_lookback: Duration,
+    /// `functions`: functions of which it is remembered when they were asked about last, for `swap-lookback`, and
+    /// that are set to no instances; of more, those that were asked about longest ago are forgotten. Default 10000,
+    /// 64 to 1000000.
+    pub functions: u32,
     /// `warm-timeout`: for how long functions with instances may take to have one on another platform,
     /// before the swap is refused. Default 60 s, 1 s to 30 min.
     pub warm_timeout: Duration,
@@ -31,6 +35,9 @@ pub struct SwapConfig {
     /// `retire-timeout`: for how long functions are set to no instances; those that were not come to are left.
     /// Default 5 min, 1 s to 1 h.
     pub retire_timeout: Duration,
+    /// `retire-problems`: functions that could not be set to no instances which are told one by one; the others are
+    /// counted. Default 16, at most 1000.
+    pub retire_problems: u32,
     /// `canary`: how the next generation begins with a share of the functions. Default: with all.
     pub canary: CanaryConfig,
 }
@@ -65,10 +72,12 @@ impl Default for SwapConfig {
             tolerance: 0,
             ignore: Vec::new(),
             swap_lookback: Duration::from_secs(900),
+            functions: 10_000,
             warm_timeout: Duration::from_secs(60),
             platform: PlatformWord::default(),
             retire: Retire::default(),
             retire_timeout: Duration::from_secs(300),
+            retire_problems: 16,
             canary: CanaryConfig::default(),
         }
     }

@@ -38,25 +38,28 @@ fn is_over(gateway: &Gateway) -> bool {
 #[test]
 fn the_platform_that_was_left_has_no_instances_if_that_is_wanted() {
     let (first, second, third) = (figlet(), figlet(), figlet());
-    // One that was never called, one that has none anyway, and one that cannot be stopped.
+    // One that was never called, one that has none anyway, and two that cannot be stopped.
     first.function(json!({ "name": "idle", "replicas": 2 }));
     first.function(json!({ "name": "none", "replicas": 0 }));
-    first.function(json!({ "name": "stuck", "replicas": 1 }));
-    first.rule(json!({ "method": "POST", "path": "/system/scale-function/stuck", "status": 500, "body": "no" }));
+    for name in ["stuck", "stuck-too"] {
+        first.function(json!({ "name": name, "replicas": 1 }));
+        first.rule(json!({ "method": "POST", "path": format!("{SCALE}{name}"), "status": 500, "body": "no" }));
+    }
     let gateway = Gateway::with(&config(&first, ""));
     is_served(&gateway);
 
-    move_to(&gateway, &config(&second, "retire = \"scale-to-zero\""));
+    move_to(&gateway, &config(&second, "retire = \"scale-to-zero\"\nretire-problems = 1"));
     wait_until("the old generation retired", || is_over(&gateway));
     let mut names = stopped(&first);
     names.dedup();
-    assert_eq!(names, ["figlet", "idle", "stuck"]);
+    assert_eq!(names, ["figlet", "idle", "stuck", "stuck-too"]);
     let change = show(&gateway)["history"][0].clone();
     let steps: Vec<&Value> = change["steps"].as_array().unwrap().iter().map(|step| &step["step"]).collect();
     let end: Vec<&Value> = steps[steps.len() - 3..].to_vec();
     assert_eq!(end, ["draining", "scaled-to-zero", "retired"], "{change}");
-    let findings = change["findings"].to_string();
-    assert!(findings.contains("stuck.openfaas-fn"), "{change}");
+    let findings = change["findings"].as_array().unwrap();
+    let of = |what: &str| findings.iter().filter(|finding| finding.as_str().unwrap().contains(what)).count();
+    assert_eq!((of("stuck"), of("and 1 functions more")), (1, 1), "{change}");
     is_served(&gateway);
 
     // By default they are left.
