@@ -256,7 +256,7 @@ impl PluginProvider {
     async fn question(&self, canary: &Canary, known: &[FunctionRef]) {
         let (new, old): (Vec<&FunctionRef>, Vec<&FunctionRef>) =
             known.iter().partition(|function| canary.serves(function));
-        let pause = (canary.config.time / canary.config.calls / 2).max(QUESTION_PAUSE_MIN);
+        let pause = (canary.config.time / canary.config.calls.max(1) / 2).max(QUESTION_PAUSE_MIN);
         let mut interval = tokio::time::interval(pause);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ticks = stream::unfold((interval, 0_usize), |(mut interval, number)| async move {
@@ -471,6 +471,17 @@ mod tests {
         let generation = provider.canary().unwrap().0;
         let verdict = provider.judge_canary(&known).await;
         assert_eq!(verdict, Some(CanaryVerdict::Passed { generation, finding: None }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_canary_that_no_call_is_needed_of_is_asked_all_the_same() {
+        let bench = Bench::new();
+        let provider = bench.provider("good", limits()).await;
+        let next = bench.load(&bench.config("long-key", limits())).await.unwrap();
+        provider.publish_canary(next, CanaryConfig { calls: 0, ..config() });
+        let known: Vec<FunctionRef> = (0..20).map(function).collect();
+        let verdict = provider.judge_canary(&known).await;
+        assert!(matches!(verdict, Some(CanaryVerdict::RolledBack { .. })), "{verdict:?}");
     }
 
     #[tokio::test(start_paused = true)]
