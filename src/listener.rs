@@ -37,6 +37,9 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The default of [`Config::header_bytes`].
 pub const HEADER_BYTES: usize = 64 << 10;
 
+/// The default of [`Config::header_fields`]: hyper has room for so many without asking for memory.
+pub const HEADER_FIELDS: usize = 100;
+
 /// The default of [`Config::connections`].
 pub const CONNECTIONS: usize = 16_384;
 
@@ -61,6 +64,9 @@ pub struct Config {
     /// `header-bytes`: the most bytes of a request's line and header fields; more get 431. Default
     /// [`HEADER_BYTES`], 8 KiB to 1 MiB.
     pub header_bytes: usize,
+    /// `header-fields`: the most header fields of a request; more get 431. Default [`HEADER_FIELDS`], 16 to 10000;
+    /// above the default each request asks for memory for them.
+    pub header_fields: usize,
     /// `connections`: how many connections are open at once, per process; more wait unaccepted.
     /// Default [`CONNECTIONS`], at least 1.
     pub connections: usize,
@@ -75,6 +81,7 @@ impl Default for Config {
             header_timeout: HEADER_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
             header_bytes: HEADER_BYTES,
+            header_fields: HEADER_FIELDS,
             connections: CONNECTIONS,
             streams: STREAMS,
         }

@@ -17,6 +17,7 @@ pub(super) fn listener(section: &Section<'_>) -> listener::Config {
         header_timeout: section.duration("header-timeout", default.header_timeout, Duration::from_secs(1)..=DAY),
         write_timeout: section.duration("write-timeout", default.write_timeout, Duration::from_secs(1)..=DAY),
         header_bytes: section.size("header-bytes", default.header_bytes, 8 << 10..=1 << 20),
+        header_fields: section.count("header-fields", default.header_fields, 16..=10_000),
         connections: section.count("connections", default.connections, 1..=1_000_000),
         streams: section.count("streams", default.streams, 1..=100_000),
     }

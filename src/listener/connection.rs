@@ -17,12 +17,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::stream::Stream;
-use super::{Config, Listener, Peer, Service};
+use super::{Config, HEADER_FIELDS, Listener, Peer, Service};
 use crate::shutdown::Hold;
 
-/// hyper's buffer must hold a header section that is too large, so that the answer can say so; beyond
+/// hyper must have room for a header section that is too large, so that the answer can say so; beyond
 /// this many times the bound hyper answers 431 by itself.
-const BUFFER_FACTOR: usize = 2;
+const ROOM_FACTOR: usize = 2;
 
 /// The least that hyper takes for its buffer, and enough for bodies to come in good pieces.
 const BUFFER_BYTES_MIN: usize = 256 << 10;
@@ -61,7 +61,7 @@ async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Pee
         return;
     }
     let stream = Stream::new(stream, listener.config.write_timeout);
-    let limit = listener.config.header_bytes;
+    let (bytes, fields) = (listener.config.header_bytes, listener.config.header_fields);
     let address = peer.address;
     let has_asked = Arc::new(AtomicBool::new(false));
     let asks = Arc::clone(&has_asked);
@@ -70,10 +70,9 @@ async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Pee
         let service = service.clone();
         let peer = Arc::clone(&peer);
         async move {
-            let response = if section_bytes(&request) > limit {
-                service.header_too_large(request, limit)
-            } else {
-                service.answer(request, &peer).await
+            let response = match beyond(&request, bytes, fields) {
+                Some(bound) => service.header_too_large(request, &bound),
+                None => service.answer(request, &peer).await,
             };
             Ok::<_, Infallible>(response)
         }
@@ -116,7 +115,12 @@ async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Pee
 
 fn builder(config: &Config) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().header_read_timeout(None).max_buf_size((config.header_bytes * BUFFER_FACTOR).max(BUFFER_BYTES_MIN));
+    builder.http1().header_read_timeout(None).max_buf_size((config.header_bytes * ROOM_FACTOR).max(BUFFER_BYTES_MIN));
+    // Room for more than the default costs each request 600 instructions (of hyper's 12600), so at the default
+    // hyper answers by itself.
+    if config.header_fields > HEADER_FIELDS {
+        builder.http1().max_headers(config.header_fields * ROOM_FACTOR);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -126,6 +130,14 @@ fn builder(config: &Config) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(config.header_timeout)
         .keep_alive_timeout(config.header_timeout);
     builder
+}
+
+/// The bound that a request's head is beyond, if it is.
+fn beyond(request: &Request<Incoming>, bytes: usize, fields: usize) -> Option<String> {
+    if section_bytes(request) > bytes {
+        return Some(format!("{bytes} bytes"));
+    }
+    (request.headers().len() > fields).then(|| format!("{fields} header fields"))
 }
 
 /// The bytes of a request's line and header fields, as HTTP/1.1 writes them.

@@ -36,7 +36,7 @@ impl Service for Gateway {
         }
     }
 
-    fn header_too_large(&self, request: Request<Incoming>, limit: usize) -> Response<Body> {
-        self.invoke.refuse(&Problem::header_too_large(limit), &CallId::of(request.headers()))
+    fn header_too_large(&self, request: Request<Incoming>, bound: &str) -> Response<Body> {
+        self.invoke.refuse(&Problem::header_too_large(bound), &CallId::of(request.headers()))
     }
 }

@@ -14,6 +14,6 @@ pub trait Service: Clone + Send + 'static {
     /// Answers a request of `peer`.
     fn answer(&self, request: Request<Incoming>, peer: &Peer) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// The answer to a request whose line and header fields have more than `limit` bytes.
-    fn header_too_large(&self, request: Request<Incoming>, limit: usize) -> Response<Self::Body>;
+    /// The answer to a request whose line and header fields are more than `bound`: `8192 bytes`.
+    fn header_too_large(&self, request: Request<Incoming>, bound: &str) -> Response<Self::Body>;
 }

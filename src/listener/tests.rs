@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::{Config, Listener, Peer, Service, bind};
+use super::{Config, HEADER_FIELDS, Listener, Peer, Service, bind};
 use crate::metrics::Registry;
 use crate::shutdown::{self, Drain, Outcome, Trigger};
 
@@ -45,8 +45,8 @@ impl Service for Echo {
         }
     }
 
-    fn header_too_large(&self, _request: Request<Incoming>, _limit: usize) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::from("too large"));
+    fn header_too_large(&self, _request: Request<Incoming>, bound: &str) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::from(format!("more than {bound}")));
         *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         response
     }
@@ -144,16 +144,27 @@ async fn a_header_section_that_is_too_large_is_answered() {
         |length: usize| format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: {}\r\n\r\n", "y".repeat(length));
     assert!(served.say(&field(7 << 10)).await.starts_with("HTTP/1.1 200"));
     let answer = served.say(&field(9 << 10)).await;
-    assert!(answer.starts_with("HTTP/1.1 431") && answer.ends_with("too large"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 431") && answer.ends_with("more than 8192 bytes"), "{answer}");
     assert!(served.say(&field(1 << 20)).await.starts_with("HTTP/1.1 431"));
     assert!(served.say("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
 async fn more_fields_than_anybody_needs_are_refused() {
-    let served = serve(Config::default());
-    let fields: String = (0..200).map(|number| format!("x-{number}: y\r\n")).collect();
-    assert!(served.say(&format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n")).await.starts_with("HTTP/1.1 431"));
+    let request = |count: usize| {
+        let fields: String = (2..count).map(|number| format!("x-{number}: y\r\n")).collect();
+        format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{fields}\r\n")
+    };
+    // Within what hyper has room for, and beyond it.
+    for bound in [64, 100, 300] {
+        let served = serve(Config { header_fields: bound, ..Config::default() });
+        assert!(served.say(&request(bound)).await.starts_with("HTTP/1.1 200"), "{bound}");
+        let answer = served.say(&request(bound + 1)).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{bound}: {answer}");
+        let is_ours = answer.ends_with(&format!("more than {bound} header fields"));
+        assert_eq!(is_ours, bound != HEADER_FIELDS, "{bound}: {answer}");
+        assert!(served.say(&request(10_000)).await.starts_with("HTTP/1.1 431"), "{bound}");
+    }
 }
 
 #[tokio::test]

@@ -168,13 +168,13 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, code, refused.to_string())
     }
 
-    /// The header section of a request is too large.
+    /// The header section of a request is beyond a bound: `8192 bytes`.
     #[must_use]
-    pub fn header_too_large(limit: usize) -> Self {
+    pub fn header_too_large(bound: &str) -> Self {
         Self::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "header_too_large",
-            format!("the request line and header fields have more than {limit} bytes"),
+            format!("the request line and header fields are more than {bound}"),
         )
     }
 }

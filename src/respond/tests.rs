@@ -198,7 +198,7 @@ fn a_bad_path_is_400_and_a_large_header_431() {
     assert_eq!((problem.status.as_u16(), problem.code), (400, "invalid_name"));
     let problem = Problem::of_path(&router::PathRefused::HiddenDots);
     assert_eq!((problem.status.as_u16(), problem.code), (400, "invalid_path"));
-    assert_eq!(Problem::header_too_large(1).status.as_u16(), 431);
+    assert_eq!(Problem::header_too_large("1 bytes").status.as_u16(), 431);
 }
 
 #[tokio::test]
@@ -273,7 +273,7 @@ fn the_readme_has_every_answer_to_callers_of_functions_and_no_other() {
         function::upstream_broken(&function),
         Problem::of_path(&router::function("a~", &"openfaas-fn".parse().unwrap()).unwrap_err()),
         Problem::of_path(&router::PathRefused::HiddenDots),
-        Problem::header_too_large(1),
+        Problem::header_too_large("1 bytes"),
     ]);
     assert_eq!(problems.iter().map(told).collect::<Told>(), documented(1));
 }

@@ -212,9 +212,13 @@ fn a_body_that_is_too_long_is_a_413() {
 
 #[test]
 fn a_header_that_is_too_long_is_a_431() {
-    let (_platform, gateway) = with_function("echo", "[listen]\nheader-bytes = \"8KiB\"\n");
+    let (_platform, gateway) = with_function("echo", "[listen]\nheader-bytes = \"8KiB\"\nheader-fields = 40\n");
     let reply = gateway.send("GET", "/function/figlet", &[("x-long", &"x".repeat(20_000))], "");
-    assert_eq!(reply.status, 431);
+    assert_eq!(reply.code(431), "header_too_large");
+    assert!(reply.text().contains("more than 8192 bytes"), "{}", reply.text());
+    let reply = gateway.send("GET", "/function/figlet", &[("x-one-of-many", "x"); 41], "");
+    assert_eq!(reply.code(431), "header_too_large");
+    assert!(reply.text().contains("more than 40 header fields"), "{}", reply.text());
     assert_eq!(gateway.get("/function/figlet").status, 200);
 }
 

@@ -95,8 +95,8 @@ impl Service for Functions {
         }
     }
 
-    fn header_too_large(&self, request: Request<Incoming>, limit: usize) -> Response<Body> {
-        self.0.refuse(&Problem::header_too_large(limit), &CallId::of(request.headers()))
+    fn header_too_large(&self, request: Request<Incoming>, bound: &str) -> Response<Body> {
+        self.0.refuse(&Problem::header_too_large(bound), &CallId::of(request.headers()))
     }
 }
 
