@@ -46,6 +46,8 @@ impl HostState {
         let hooks = Hooks::new(Arc::clone(&shared.parts.egress), stage, &shared.limits, Arc::clone(&log));
         let parts = &shared.parts;
         let (state, processes) = match stage {
+            #[cfg(test)]
+            Stage::Candidate if is_off(Check::Overlay) => (parts.state.clone(), None),
             Stage::Candidate => (parts.state.overlay(), parts.processes.as_ref().map(Processes::read_only)),
             Stage::Published => (parts.state.clone(), parts.processes.clone()),
         };

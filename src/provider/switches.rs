@@ -20,6 +20,8 @@ pub(crate) enum Check {
     Discard,
     /// An instance that holds handles after its call is dropped.
     Leftovers,
+    /// What is not published yet writes to a copy of the plugin's state.
+    Overlay,
     /// A plugin that keeps trapping is stopped for a while.
     Quarantine,
     /// How many random bytes are made at once.

@@ -229,6 +229,16 @@ async fn what_is_kept_and_written_is_bounded() {
                     "drops others".to_owned()
                 }
             }
+            "writes-state" => {
+                let _off = (!is_within).then(|| Off::of(Check::Overlay));
+                let config = bench.config(guest, limits());
+                let state = Store::in_memory().provider(&config.name, config.limits.state_quota);
+                let parts = HostParts { state: state.clone(), ..bench.parts(&config) };
+                let candidate = bench.plugins.load(&config, parts).await.map_err(|error| error.refusal).unwrap();
+                candidate.try_replicas(&figlet()).await.answer.unwrap();
+                let is_kept = state.get("left-behind").unwrap().is_some();
+                if is_kept { "keeps it" } else { "throws it away" }.to_owned()
+            }
             other => format!("knows no {other}"),
         }
     })

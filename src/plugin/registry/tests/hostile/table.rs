@@ -10,7 +10,9 @@ pub(super) struct Row {
     is_of_hostile: bool,
     /// What the host does.
     pub(super) within: String,
-    /// What comes of the attack where the limit is out of the way; empty where no limit stops it.
+    /// What stops the attack, or why that can never be out of the way.
+    limit: String,
+    /// What comes of the attack where the limit is out of the way; empty where it can never be.
     pub(super) without: String,
     /// A group of these tests, or `file::function`.
     pub(super) test: String,
@@ -40,7 +42,7 @@ fn read(path: &str) -> String {
 
 fn parse(line: &str) -> Row {
     let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-    let [number, guests, _attack, within, _limit, without, test] = cells[..] else { panic!("not a row: {line}") };
+    let [number, guests, _attack, within, limit, without, test] = cells[..] else { panic!("not a row: {line}") };
     let mut guests: Vec<String> = guests.split('`').skip(1).step_by(2).map(str::to_owned).collect();
     let is_of_hostile = guests.first().is_some_and(|guest| guest == "hostile");
     if is_of_hostile {
@@ -52,6 +54,7 @@ fn parse(line: &str) -> Row {
         guests,
         is_of_hostile,
         within: within.to_owned(),
+        limit: limit.to_owned(),
         without: without.to_owned(),
         test: test.trim_matches('`').to_owned(),
     }
@@ -71,6 +74,8 @@ fn every_row_has_a_guest_and_a_test_and_forty_have_both_halves() {
     for (index, row) in rows().iter().enumerate() {
         assert_eq!(row.number, (index + 1).to_string(), "rows are numbered");
         assert_ne!(row.within, row.without, "row {}: it ends the same without its limit", row.number);
+        let has_reason = row.limit.starts_with("none: ");
+        assert!(row.without.is_empty() == has_reason, "row {}: why has it no other half?", row.number);
         for guest in &row.guests {
             let is_there = MADE.contains(&guest.as_str())
                 || if row.is_of_hostile {
