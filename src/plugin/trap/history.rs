@@ -41,6 +41,9 @@ impl std::fmt::Display for Frame {
 }
 
 /// A call that ended in a trap or a broken budget.
+///
+/// Of its budgets one is missing: the bytes that it handed to the host. `limits.host-call-bytes` bounds each hand-over
+/// by itself, and of one under way wasmtime tells only that it was too large.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrapReport {
     /// When it ended.
