@@ -36,6 +36,7 @@ mod metrics;
 mod nomad;
 mod plugin_check;
 mod plugins;
+mod readme;
 mod replicas;
 mod scale;
 mod several;

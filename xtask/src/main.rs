@@ -8,6 +8,7 @@ mod command;
 mod debian;
 mod moto;
 mod plugins;
+mod readme;
 mod test;
 mod wit;
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::command::{Task, attempt, cargo_command, has, in_ci, run, step};
-use crate::{clang, debian, root, target};
+use crate::{clang, debian, readme, root, target};
 
 /// The bundled plugins, by the names of their components.
 const BUNDLED: [&str; 6] = include!("../../plugins/bundled.rs");
@@ -57,9 +57,9 @@ pub(crate) fn build(tests: bool) -> Result<Vec<String>, String> {
     if tests { test_guests(toolchain, &output.join("tests")) } else { Ok(Vec::new()) }
 }
 
-/// The guests of the tests: those in C, and the packages in `tests/guests`. A package is built as the bundled
-/// plugins are unless it has a file `targets` that names others, one a line; the component of the second target is
-/// `NAME-TARGET.wasm`.
+/// The guests of the tests: those in C, the packages in `tests/guests`, and the plugin of the README. A package is
+/// built as the bundled plugins are unless it has a file `targets` that names others, one a line; the component of the
+/// second target is `NAME-TARGET.wasm`.
 fn test_guests(toolchain: Toolchain, output: &Path) -> Result<Vec<String>, String> {
     step("building the tests' guests");
     let mut skipped = Vec::new();
@@ -81,6 +81,11 @@ fn test_guests(toolchain: Toolchain, output: &Path) -> Result<Vec<String>, Strin
                 skipped.push(skip(&name, &missing, &component)?);
             }
         }
+    }
+    let component = output.join("readme.wasm");
+    match self::toolchain(readme::TARGET) {
+        Ok(_) => write_if_changed(&component, &read(&readme::build(&guests().join("readme"))?)?)?,
+        Err(missing) => skipped.push(skip("readme", &missing, &component)?),
     }
     Ok(skipped)
 }
@@ -163,8 +168,8 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// An unchanged component keeps its time, so that the gateway that embeds it is not built again.
-fn write_if_changed(path: &Path, bytes: &[u8]) -> Task {
+/// An unchanged file keeps its time, so that what is made of it is not built again.
+pub(crate) fn write_if_changed(path: &Path, bytes: &[u8]) -> Task {
     if fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }

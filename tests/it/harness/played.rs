@@ -24,6 +24,11 @@ impl Played {
         Self::script("kubernetes", arguments)
     }
 
+    /// The platform of the README's plugin, with the app `scratch`.
+    pub fn acme() -> Self {
+        Self::script("acme", &[])
+    }
+
     fn script(name: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new("python3");
         command.arg("-u").arg(path(name)).args(arguments);
