@@ -1,20 +1,21 @@
 //! `logs`: what a function's containers print, oldest first, in bounded batches.
 //!
 //! Each batch asks every container (or the service, which gives the lines of all its tasks) for what
-//! it printed since the place where the last batch ended, and merges by time. A cursor is that place:
-//! `<nanoseconds>.<lines delivered of that nanosecond>`. To follow is to ask again until there is
-//! something.
+//! it printed since the [`Place`] where the last batch ended, and merges by time. A cursor is that
+//! place. To follow is to ask again until there is something.
 
 use std::time::Duration;
 
 use wicketgate_sdk::http::Request;
-use wicketgate_sdk::time::parse_rfc3339;
 use wicketgate_sdk::{ErrorKind, LogBatch, LogMessage, LogRequest, Logs, ProviderError, Result, clock};
 
 use crate::Docker;
 use crate::api::{success, url};
 use crate::frames::Frames;
 use crate::settings::Mode;
+use place::{Line, Moment, Place};
+
+mod place;
 
 /// How much of a stream is read at once, in bytes.
 const PIECE_BYTES: usize = 32 << 10;
@@ -50,26 +51,14 @@ struct Source {
     instance: Option<String>,
 }
 
-/// How far a batch came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    nanos: u64,
-    /// How many lines of that time were delivered.
-    delivered: u32,
-}
-
-struct Line {
-    nanos: u64,
-    instance: String,
-    text: String,
-}
-
 /// What one look at all sources found.
 #[derive(Default)]
 struct Found {
     lines: Vec<Line>,
     /// Up to which time nothing is missing, where reading ended early.
     horizon: Option<u64>,
+    /// Up to which time was read, where the last lines were wanted and their own times do not tell.
+    until: Option<u64>,
 }
 
 impl Logs for Docker {
@@ -83,8 +72,9 @@ impl Logs for Docker {
         let until = clock::monotonic() + timeout;
         let mut look = 1;
         loop {
-            let found = read_all(&request, &sources, start, limit)?;
-            let batch = deliver(&request, found, start, limit);
+            let now = clock::now_ms().saturating_mul(1_000_000);
+            let found = read_all(&request, &sources, start.as_ref(), limit, now)?;
+            let batch = deliver(&request, found, start.as_ref(), limit, now);
             let left = until.saturating_sub(clock::monotonic());
             if !request.follow || !batch.messages.is_empty() || look >= looks || left.is_zero() {
                 return Ok(batch);
@@ -115,24 +105,32 @@ impl Docker {
 }
 
 /// Reads all sources from `start` on.
-fn read_all(request: &LogRequest, sources: &[Source], start: Option<Place>, limit: usize) -> Result<Found> {
+///
+/// The last lines of a log that tells whole seconds leave open where to go on: others of the same second are before
+/// them. So such a log is read again, up to `now`, and so are the sources after it.
+fn read_all(request: &LogRequest, sources: &[Source], start: Option<&Place>, limit: usize, now: u64) -> Result<Found> {
     let mut found = Found::default();
     let bytes = (BATCH_BYTES / sources.len().max(1)).max(SOURCE_BYTES);
+    let is_tail = start.is_none() && request.tail.is_some();
+    let mut start = start.cloned();
     for source in sources {
-        match read(request, source, start, limit, bytes, &mut found) {
-            // Its container was removed since it was listed.
-            Err(error) if error.kind == ErrorKind::NotFound && source.instance.is_some() => {}
-            outcome => outcome?,
+        let before = (found.lines.len(), found.horizon);
+        read(request, source, start.as_mut(), limit, bytes, &mut found)?;
+        let mut new = found.lines.iter().skip(before.0);
+        if is_tail && found.until.is_none() && new.any(|line| line.at.is_coarse()) {
+            found.lines.truncate(before.0);
+            (found.horizon, found.until) = (before.1, Some(now));
+            read(request, source, start.as_mut(), limit, bytes, &mut found)?;
         }
     }
     Ok(found)
 }
 
-/// Reads what one source printed from `start` on.
+/// Reads what one source printed from `start` on, without what was delivered.
 fn read(
     request: &LogRequest,
     source: &Source,
-    start: Option<Place>,
+    mut start: Option<&mut Place>,
     limit: usize,
     bytes: usize,
     found: &mut Found,
@@ -141,26 +139,35 @@ fn read(
     if source.instance.is_none() {
         ask = ask.query("details", "1");
     }
-    let from = start.map(|place| place.nanos).or(request.since_ms.map(|millis| millis.saturating_mul(1_000_000)));
+    let from = start.as_ref().map(|place| place.nanos).or(since(request));
     if let Some(nanos) = from {
-        ask = ask.query("since", &format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000));
+        ask = ask.query("since", &seconds(nanos));
     }
-    if let (Some(tail), None) = (request.tail, start) {
+    if let Some(nanos) = found.until {
+        ask = ask.query("until", &seconds(nanos));
+    }
+    if let (Some(tail), None) = (request.tail, &start) {
         let tail = usize::try_from(tail).unwrap_or(usize::MAX).min(limit);
         ask = ask.query("tail", &tail.to_string());
     }
-    let mut answer = success(ask.send()?, &format!("logs of {}.{}", request.name, request.namespace))?;
+    let mut answer = match success(ask.send()?, &format!("logs of {}.{}", request.name, request.namespace)) {
+        // Its container was removed since it was listed.
+        Err(error) if error.kind == ErrorKind::NotFound && source.instance.is_some() => return Ok(()),
+        answer => answer?,
+    };
     let mut frames = Frames::default();
     let (mut count, mut read, mut last) = (0_usize, 0_usize, from.unwrap_or(0));
-    // A place's lines come again, and must not use up the limit.
-    let limit = limit.saturating_add(start.map_or(0, |place| usize::try_from(place.delivered).unwrap_or(0)));
     while let Some(piece) = answer.read(PIECE_BYTES)? {
         let more = frames.feed(&piece, &mut |bytes_of_line| {
             let Some(line) = parse(bytes_of_line, source) else { return Ok(true) };
+            // A place's own lines come again, and must not use up the limits.
+            if start.as_mut().is_some_and(|start| start.takes_back(&line)) {
+                return Ok(true);
+            }
             let is_wanted = request.instance.as_deref().is_none_or(|wanted| line.instance.starts_with(wanted));
             count += 1;
             read += line.text.len();
-            last = last.max(line.nanos);
+            last = last.max(line.at.first);
             if is_wanted {
                 found.lines.push(line);
             }
@@ -179,7 +186,7 @@ fn read(
 fn parse(line: &[u8], source: &Source) -> Option<Line> {
     let line = String::from_utf8_lossy(line);
     let (time, rest) = line.split_once(' ')?;
-    let nanos = nanos(time)?;
+    let at = Moment::parse(time)?;
     let (instance, text) = match &source.instance {
         Some(instance) => (instance.clone(), rest),
         None => {
@@ -189,40 +196,35 @@ fn parse(line: &[u8], source: &Source) -> Option<Line> {
         }
     };
     let text = text.get(..text.floor_char_boundary(TEXT_BYTES)).unwrap_or(text);
-    Some(Line { nanos, instance, text: text.to_owned() })
+    Some(Line { at, instance, text: text.to_owned() })
 }
 
-/// The nanoseconds since 1970 of an RFC 3339 time.
-fn nanos(time: &str) -> Option<u64> {
-    let millis = parse_rfc3339(time)?;
-    let fraction: String =
-        time.split_once('.')?.1.chars().take_while(char::is_ascii_digit).chain("000000000".chars()).take(9).collect();
-    (millis / 1000).checked_mul(1_000_000_000)?.checked_add(fraction.parse().ok()?)
+/// The time from which on a request wants lines, in nanoseconds.
+fn since(request: &LogRequest) -> Option<u64> {
+    request.since_ms.map(|millis| millis.saturating_mul(1_000_000))
+}
+
+/// A time as the engine's parameters want it.
+fn seconds(nanos: u64) -> String {
+    format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
 }
 
 /// Sorts what was found, and cuts a batch.
-fn deliver(request: &LogRequest, found: Found, start: Option<Place>, limit: usize) -> LogBatch {
-    let Found { mut lines, horizon } = found;
-    lines.sort_by_key(|line| line.nanos);
+fn deliver(request: &LogRequest, found: Found, start: Option<&Place>, limit: usize, now: u64) -> LogBatch {
+    let Found { mut lines, horizon, until } = found;
+    lines.sort_by_key(|line| line.at.first);
     let mut is_cut = horizon.is_some();
     if let Some(horizon) = horizon {
-        lines.retain(|line| line.nanos <= horizon);
+        lines.retain(|line| line.at.first <= horizon);
     }
-    let mut place = start.unwrap_or_default();
-    if let Some(start) = start {
-        let mut again = start.delivered;
-        lines.retain(|line| {
-            let was_delivered = line.nanos < start.nanos || line.nanos == start.nanos && again > 0;
-            if line.nanos == start.nanos {
-                again = again.saturating_sub(1);
-            }
-            !was_delivered
-        });
-    } else if let Some(tail) = request.tail {
+    let mut place = start.cloned().unwrap_or_else(|| Place::at(since(request).unwrap_or(0)));
+    if let (Some(tail), None) = (request.tail, start) {
         let tail = usize::try_from(tail).unwrap_or(usize::MAX).min(limit);
         lines.drain(..lines.len().saturating_sub(tail));
-        // What was there before is not to come later.
-        place.nanos = if lines.is_empty() { clock::now_ms().saturating_mul(1_000_000) } else { 0 };
+        if lines.is_empty() {
+            // What was there before is not to come later.
+            place = Place::at(now);
+        }
     }
     is_cut |= lines.len() > limit;
     lines.truncate(limit);
@@ -234,36 +236,17 @@ fn deliver(request: &LogRequest, found: Found, start: Option<Place>, limit: usiz
             is_cut = true;
             break;
         }
-        place.pass(line.nanos);
+        place.pass(&line);
         messages.push(LogMessage {
             name: request.name.clone(),
             namespace: request.namespace.clone(),
             instance: line.instance,
-            timestamp_ms: line.nanos / 1_000_000,
+            timestamp_ms: line.at.first / 1_000_000,
             text: line.text,
         });
     }
+    if let (Some(until), false) = (until, is_cut) {
+        place = Place::at(until);
+    }
     LogBatch { messages, next: (request.follow || is_cut).then(|| place.to_string()) }
-}
-
-impl Place {
-    fn parse(text: &str) -> Option<Self> {
-        let (nanos, delivered) = text.split_once('.')?;
-        Some(Self { nanos: nanos.parse().ok()?, delivered: delivered.parse().ok()? })
-    }
-
-    /// Takes note of a line; lines come in order.
-    fn pass(&mut self, nanos: u64) {
-        if nanos > self.nanos {
-            *self = Self { nanos, delivered: 1 };
-        } else {
-            self.delivered = self.delivered.saturating_add(1);
-        }
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.nanos, self.delivered)
-    }
 }

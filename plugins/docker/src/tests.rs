@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wicketgate_sdk::http::{Failure, Request};
 use wicketgate_sdk::testing::{Answer, pass, play_platform, set_config, take_requests};
-use wicketgate_sdk::{
-    Endpoints, ErrorKind, FunctionDeployment, Functions, LogRequest, Logs, Provider, Scaling, Secrets, Target, Watch,
-};
+use wicketgate_sdk::{Endpoints, ErrorKind, FunctionDeployment, Functions, Provider, Scaling, Secrets, Target, Watch};
 
 use crate::{Docker, MANIFEST};
+
+mod printed;
 
 fn open(config: &str) -> Docker {
     set_config(config);
@@ -322,46 +322,4 @@ fn while_a_function_is_changed_its_old_replicas_serve_until_the_new_model_is_the
     let all = [model("echo", "a", 1), model("echo.b", "b", 2), container("new-1", "running", revision("b"))];
     play(vec![("GET /containers/json?", 200, json!(all))]);
     assert_eq!(engine("").resolve("echo", "fns").unwrap().len(), 1);
-}
-
-#[test]
-fn batches_of_a_log_neither_lose_nor_repeat_lines() {
-    let frame = |text: &str| {
-        let mut bytes = vec![1, 0, 0, 0];
-        bytes.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
-        bytes.extend(text.bytes());
-        bytes
-    };
-    let lines = ["one", "two", "three"].map(|text| format!("2026-11-24T03:14:11.000000007Z {text}\n"));
-    let stream: Vec<u8> = lines.iter().flat_map(|line| frame(line)).collect();
-    play_platform(move |request| {
-        Ok(if request.url.contains("/logs") {
-            Answer::new(200, stream.clone())
-        } else {
-            Answer::new(200, json!([container("one", "running", json!({}))]).to_string())
-        })
-    });
-    let docker = engine("");
-    let request = LogRequest { name: "echo".to_owned(), namespace: "fns".to_owned(), ..empty() };
-    let (mut cursor, mut texts) = (None, Vec::new());
-    loop {
-        let batch = docker.query_logs(request.clone(), cursor.as_deref(), 2, Duration::ZERO).unwrap();
-        texts.extend(batch.messages.into_iter().map(|message| message.text));
-        cursor = batch.next;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    assert_eq!(texts, ["one", "two", "three"]);
-}
-
-fn empty() -> LogRequest {
-    LogRequest {
-        name: String::new(),
-        namespace: String::new(),
-        instance: None,
-        since_ms: None,
-        tail: None,
-        follow: false,
-    }
 }
