@@ -21,7 +21,7 @@ use wicketgate_sdk::{
 
 use crate::Docker;
 use crate::api::{Elements, by_name, filters, number, parse, success, text, url};
-use crate::names::{self, FUNCTION, function_of, swarm_name};
+use crate::names::{self, function_of, swarm_name};
 use crate::settings::Mode;
 
 /// The most functions of one answer, as the contract has it.
@@ -53,9 +53,10 @@ const EVENTS_MAX: usize = 200;
 /// now and then.
 const BORN_MS: u64 = 10 * 60 * 1000;
 
-/// What the engine is asked to tell.
-const ACTIONS: [&str; 9] =
-    ["create", "update", "remove", "start", "die", "destroy", "pause", "unpause", "health_status"];
+/// What the engine is asked to tell. Podman's word for `die` is `died` where it is asked, and for `destroy` it
+/// is `remove`.
+const ACTIONS: [&str; 10] =
+    ["create", "update", "remove", "start", "die", "died", "destroy", "pause", "unpause", "health_status"];
 
 /// A function's name and namespace.
 type Key = (String, String);
@@ -283,12 +284,10 @@ impl Docker {
             Mode::Swarm => &["container", "service"],
             Mode::Engine => &["container"],
         };
-        let mut wanted = vec![("type", types), ("event", &ACTIONS[..])];
-        if self.settings.mode == Mode::Engine {
-            wanted.push(("label", &[FUNCTION][..]));
-        }
+        // Not by label: Podman knows no label without its value, and would tell nothing.
+        let wanted = filters(&[("type", types), ("event", &ACTIONS)]);
         let since = format!("{}.{:09}", since / 1_000_000_000, since % 1_000_000_000);
-        let request = Request::get(url("events")).query("since", &since).query("filters", &filters(&wanted));
+        let request = Request::get(url("events")).query("since", &since).query("filters", &wanted);
         let begun = clock::monotonic();
         // The silence of the stream may reach us as a connection that broke; the clock tells them apart.
         let is_over = |error: &ProviderError| {
