@@ -2,7 +2,8 @@
 //!
 //! A request that meets an answer older than `cache-ttl` queues its function here and goes on. The
 //! task asks at most `refreshes-per-second` questions; when more functions are due than that lets
-//! pass (`list-above`), one list answers for all. A function that nobody asks for is never queued.
+//! pass (`list-above`), one list answers for all. A function that nobody asks for is never queued, but by a
+//! watch's event within the time of its endpoints: a request in that time must not find those that are gone.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;

@@ -189,6 +189,13 @@ impl Tracked {
         self.changed.notify_one();
     }
 
+    /// Whether there are endpoints whose time is not over.
+    pub(super) fn has_endpoints(&self, now: Instant) -> bool {
+        let snapshot = self.snapshot.load();
+        let known = snapshot.as_ref().and_then(|snapshot| snapshot.endpoints.as_ref());
+        known.is_some_and(|set| !set.endpoints().is_empty() && now < set.expires())
+    }
+
     fn store(
         &self,
         control: &mut Control,

@@ -172,7 +172,14 @@ impl<'a> Follow<'a> {
         for (function, status) in changes.changed {
             self.unnamed.remove(&function);
             match self.own(&function) {
-                Some(tracked) => tracked.observe(status, &shared.config),
+                Some(tracked) => {
+                    tracked.observe(status, &shared.config);
+                    // Its instances may be others by now. Who is sent to an address that was given up would
+                    // reach whoever has it next, so nobody's next request is waited for.
+                    if tracked.has_endpoints(Instant::now()) {
+                        Home::refresh(&tracked);
+                    }
+                }
                 // It exists by now, whatever was said of its name before.
                 None => shared.negative.remove(&function),
             }

@@ -82,6 +82,26 @@ async fn another_number_of_instances_renews_the_endpoints_behind_the_requests() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_renews_the_endpoints_before_the_next_request() {
+    let world = watched().await;
+    world.warmed("figlet").await;
+    let mut other = world.provider.script().endpoints[0].clone();
+    other.instance = "another".into();
+    world.provider.script().endpoints = vec![other.clone()];
+    // One instance took another's place: the number is the same.
+    world.provider.happens(Ok(changes(&[("figlet", 1)], &[], "two")));
+    sleep(ms(10)).await;
+    let ready = world.scaler.warm(&function("figlet")).unwrap();
+    assert_eq!(ready.endpoints.endpoints()[0].endpoint().instance, other.instance);
+    // Nobody asks for what may not be used any more.
+    let resolves = world.provider.resolves();
+    sleep(other.ttl).await;
+    world.provider.happens(Ok(changes(&[("figlet", 1)], &[], "three")));
+    sleep(ms(10)).await;
+    assert_eq!(world.provider.resolves(), resolves);
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_the_watch_fails_polling_is_back_and_ends_when_it_recovers() {
     let world = watched().await;
     world.warmed("figlet").await;
