@@ -70,8 +70,9 @@ pub struct ProviderConfig {
 /// Which addresses the gateway may send requests to for a provider's functions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointPolicy {
-    /// Networks and names that may be dialled. Default: none. Metadata services, link-local
-    /// addresses and the gateway's own listeners are refused even if they are named here.
+    /// Networks and names that may be dialled. Default: those of the provider's grants
+    /// ([`Grant::endpoints`]). Metadata services, link-local addresses and the gateway's own listeners are
+    /// refused even if they are named here.
     pub allow: Vec<AllowedHost>,
     /// For plugins without `endpoints`: the address of a function, with `{name}` and `{namespace}`
     /// in it, e.g. `http://{name}.{namespace}.svc:8080`.
@@ -87,6 +88,15 @@ pub enum AllowedHost {
     Name(String),
     /// `*.suffix`: names below it.
     Suffix(String),
+}
+
+impl fmt::Display for AllowedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(network) => network.fmt(f),
+            Self::Name(text) | Self::Suffix(text) => f.write_str(text),
+        }
+    }
 }
 
 /// The bounds of one provider's calls and instances. Each is a key of the `limits` table, in

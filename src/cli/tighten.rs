@@ -87,7 +87,10 @@ fn put(
     let is_meant = tightened.iter().all(|(grant, tightened)| {
         grants.get(grant).is_some_and(|grant| {
             let functions = grant.functions.as_ref().map(|path| path.as_str());
-            lines(&grant.rules) == lines(&tightened.rules) && functions == tightened.functions.as_deref()
+            let endpoints = grant.endpoints.iter().map(ToString::to_string);
+            lines(&grant.rules) == lines(&tightened.rules)
+                && functions == tightened.functions.as_deref()
+                && endpoints.eq(tightened.endpoints.iter().cloned())
         })
     });
     if !is_meant {
@@ -204,8 +207,11 @@ mod tests {
         std::fs::remove_file(path.with_file_name("state/used/edge.json")).unwrap();
         assert!(run_on(&path, true).contains("nothing was recorded yet"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), FILE);
-        let tightened =
-            [("nope".to_owned(), Tightened { rules: Vec::new(), gone: Vec::new(), functions: None })].into();
+        let tightened = [(
+            "nope".to_owned(),
+            Tightened { rules: Vec::new(), gone: Vec::new(), functions: None, endpoints: Vec::new() },
+        )]
+        .into();
         let error = put(&Source::File(path.clone()), &path, &"edge".parse().unwrap(), &tightened).unwrap_err();
         assert!(matches!(error, AcceptError::Rewrite { .. }), "{error:?}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), FILE);

@@ -7,6 +7,7 @@ pub(super) mod rules;
 use std::time::Duration;
 
 use super::problem::chain;
+use super::provider::allowed_hosts;
 use super::section::Section;
 use super::value::as_text;
 use crate::host::grant::{BasePath, ClientCertificate, Connect, Grant, GrantLimits, HttpVersion, Mode, Source, Tls};
@@ -51,10 +52,13 @@ pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Optio
     let mode = section.choice("mode", &[("enforce", Mode::Enforce), ("dry-run", Mode::DryRun)]);
     let limits = limits(&section.section("limits"));
 
-    // A profile knows where its platform has the functions.
+    // A profile knows where its platform has the functions, or their instances.
+    let (profile_functions, profile_endpoints) =
+        profile.map(|profile| (profile.functions, profile.endpoints)).unwrap_or_default();
     let functions = section
         .read("functions", |value| as_text(value)?.parse::<BasePath>().map_err(|error| chain(&error)))
-        .or_else(|| profile?.functions);
+        .or(profile_functions);
+    let endpoints = allowed_hosts(section, "endpoints").unwrap_or(profile_endpoints);
 
     let (connect, path) = place?;
     let (tls, auth) = (known_tls.unwrap_or(tls), known_auth.unwrap_or(auth));
@@ -66,6 +70,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, is_default: bool) -> Optio
         version: version.unwrap_or_default(),
         tls,
         functions,
+        endpoints,
         auth,
         rules,
         limits,

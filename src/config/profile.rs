@@ -5,6 +5,7 @@
 //!
 //! * `includes`: profiles whose rules come before these.
 //! * `functions`: the path below which the platform itself forwards to functions.
+//! * `endpoints`: where the platform has instances, if that is the same for all of its users.
 //! * `allow`: the rules. `{namespace}` is one of the provider's namespaces, and any segment or value
 //!   for a provider that serves every namespace.
 //! * `allow-default`: rules only for such a provider.
@@ -15,8 +16,10 @@ use toml::de::DeTable;
 
 use super::grant::rules;
 use super::problem::Problem;
+use super::provider::allowed_hosts;
 use super::section::{Document, Section};
 use crate::host::grant::{BasePath, Rule};
+use crate::provider::AllowedHost;
 
 macro_rules! profiles {
     ($($name:literal),* $(,)?) => {
@@ -47,6 +50,8 @@ pub(super) struct Profile {
     pub(super) rules: Vec<Rule>,
     /// Where the platform has the functions.
     pub(super) functions: Option<BasePath>,
+    /// Where the platform has the instances.
+    pub(super) endpoints: Vec<AllowedHost>,
 }
 
 /// The names of all profiles.
@@ -85,6 +90,7 @@ fn add(name: &str, is_default: bool, profile: &mut Profile) -> Option<Vec<Proble
         if let Some(functions) = root.parsed("functions") {
             profile.functions = Some(functions);
         }
+        profile.endpoints.extend(allowed_hosts(&root, "endpoints").unwrap_or_default());
         profile.rules.extend(rules::listed(&root, "allow"));
         let more = rules::listed(&root, "allow-default");
         if is_default {

@@ -43,7 +43,7 @@ pub(super) fn read(
         }
     }
     let commands = collect(&section.named("command"), command::read);
-    let endpoints = endpoints(&section.section("endpoints"));
+    let endpoints = endpoints(&section.section("endpoints"), &grants);
     let limits = limits(&section.section("limits"));
     let swap = swap::read(&section.section("swap"));
     Some(ProviderConfig {
@@ -99,8 +99,9 @@ fn component(section: &Section<'_>, builtins: &[&str]) -> Option<ComponentSource
     Some(ComponentSource::File(path))
 }
 
-fn endpoints(section: &Section<'_>) -> EndpointPolicy {
-    let allow = section.list("allow", |value| allowed(as_text(value)?)).unwrap_or_default();
+fn endpoints(section: &Section<'_>, grants: &BTreeMap<String, Grant>) -> EndpointPolicy {
+    let of_grants = || grants.values().flat_map(|grant| grant.endpoints.iter().cloned()).collect();
+    let allow = allowed_hosts(section, "allow").unwrap_or_else(of_grants);
     let template = section.read("template", |value: &DeValue<'_>| {
         let text = as_text(value)?;
         match text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) {
@@ -109,6 +110,11 @@ fn endpoints(section: &Section<'_>) -> EndpointPolicy {
         }
     });
     EndpointPolicy { allow, template }
+}
+
+/// A list of places where instances may be; `None` if there is none.
+pub(super) fn allowed_hosts(section: &Section<'_>, key: &'static str) -> Option<Vec<AllowedHost>> {
+    section.list(key, |value| allowed(as_text(value)?))
 }
 
 /// A network, an address, a name or `*.suffix`.

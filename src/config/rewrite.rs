@@ -17,6 +17,8 @@ pub struct Tightened {
     pub gone: Vec<String>,
     /// Where the platform has the functions, which the profile said so far.
     pub functions: Option<String>,
+    /// The same for their instances.
+    pub endpoints: Vec<String>,
 }
 
 impl Tightened {
@@ -35,7 +37,8 @@ impl Tightened {
         }
         let conditional = used.into_iter().filter_map(|position| grant.rules.get(position)).cloned();
         let functions = grant.functions.as_ref().map(|path| path.as_str().to_owned());
-        Self { rules: conditional.chain(plain).collect(), gone, functions }
+        let endpoints = grant.endpoints.iter().map(ToString::to_string).collect();
+        Self { rules: conditional.chain(plain).collect(), gone, functions, endpoints }
     }
 
     fn allow(&self) -> Value {
@@ -119,6 +122,10 @@ fn put(table: &mut dyn TableLike, tightened: &Tightened) {
     if let (true, Some(functions), false) = (had_profile, &tightened.functions, table.contains_key("functions")) {
         table.insert("functions", Item::Value(functions.as_str().into()));
     }
+    if had_profile && !tightened.endpoints.is_empty() && !table.contains_key("endpoints") {
+        table
+            .insert("endpoints", Item::Value(tightened.endpoints.iter().map(String::as_str).collect::<Array>().into()));
+    }
     table.insert("allow", Item::Value(tightened.allow()));
     if let Some(mut key) = table.key_mut("allow").filter(|_| !comments.is_empty()) {
         key.leaf_decor_mut().set_prefix(comments);
@@ -174,11 +181,13 @@ fn body_value(body: &BodySpec) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::AllowedHost;
 
     fn grant(rules: &[&str]) -> Grant {
         Grant {
             rules: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
             functions: Some("/function".parse().unwrap()),
+            endpoints: vec![AllowedHost::Network("127.64.0.0/10".parse().unwrap())],
             ..Grant::new("http://127.0.0.1:1".parse().unwrap())
         }
     }
@@ -213,10 +222,10 @@ allow = [\"GET /x\"]
         let text = rewrite(TEXT, &provider, &changes(&["GET /a", "GET /b?c=*"])).unwrap();
         let expected = TEXT.replace(
             "# All that it may.\nprofile = \"faas-provider\"\nlimits.in-flight = 4\n",
-            "limits.in-flight = 4\nfunctions = \"/function\"\n# All that it may.\nallow = [\n    \"GET /a\",\n    \"GET /b?c=*\",\n]\n",
+            "limits.in-flight = 4\nfunctions = \"/function\"\nendpoints = [\"127.64.0.0/10\"]\n# All that it may.\nallow = [\n    \"GET /a\",\n    \"GET /b?c=*\",\n]\n",
         );
         assert_eq!(text, expected);
-        // A second time nothing changes, not even `functions`.
+        // A second time nothing changes, not even `functions` and `endpoints`.
         assert_eq!(rewrite(&text, &provider, &changes(&["GET /a", "GET /b?c=*"])).unwrap(), text);
         // A grant in one line is a table too.
         let inline =

@@ -25,6 +25,26 @@ fn problem(text: &str) -> String {
 }
 
 #[test]
+fn a_profile_says_where_instances_are_unless_the_operator_does() {
+    let allowed = |profile: &str, more: &str| {
+        let text = format!(
+            "[provider.edge]\ncomponent = \"builtin:local\"\ndefault = true\n{more}\n[provider.edge.grant.docker]\n\
+             connect = \"unix:/docker.sock\"\nprofile = \"{profile}\"\n"
+        );
+        let config = Config::from_toml(&text, "test", Path::new("/"), &["local"]).unwrap();
+        config.providers[0].endpoints.allow.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(allowed("docker", ""), ["127.64.0.0/10"]);
+    assert_eq!(allowed("docker-swarm-scale-only", ""), ["127.0.0.1/32"]);
+    assert_eq!(
+        allowed("docker-swarm", "[provider.edge.endpoints]\nallow = [\"10.0.0.0/8\", \"*.fns\"]"),
+        ["10.0.0.0/8", "*.fns"]
+    );
+    assert_eq!(allowed("docker", "[provider.edge.endpoints]\nallow = []"), Vec::<String>::new());
+    assert_eq!(allowed("nomad", ""), Vec::<String>::new());
+}
+
+#[test]
 fn the_example_has_no_mistake() {
     let config = config(EXAMPLE);
     assert_eq!(config.listen.http, gateway::HTTP);

@@ -31,6 +31,7 @@ pub use source::Source;
 
 use crate::host::files::ExposedSecrets;
 use crate::name::Namespace;
+use crate::provider::AllowedHost;
 
 /// One named permission to send requests somewhere. The name is the key in
 /// [`ProviderConfig::grants`](crate::provider::ProviderConfig::grants).
@@ -48,6 +49,9 @@ pub struct Grant {
     /// ([`query::Target::Grant`](crate::query::Target::Grant)), e.g. `/function`. Those are requests of
     /// clients, to which no rule applies, so a plugin cannot open them by itself. Default: none are.
     pub functions: Option<BasePath>,
+    /// `endpoints`: where the platform has functions' instances. The provider may dial these unless the
+    /// operator lists others for it. Default: the profile's, or none.
+    pub endpoints: Vec<AllowedHost>,
     /// `auth`: what the host adds to every request after it left the sandbox. Default: nothing.
     pub auth: Auth,
     /// `allow`: which requests pass. The first rule that matches decides. Default: none.
@@ -73,6 +77,7 @@ impl Grant {
             version: HttpVersion::default(),
             tls: Tls::default(),
             functions: None,
+            endpoints: Vec::new(),
             auth: Auth::default(),
             rules: Vec::new(),
             limits: GrantLimits::default(),
