@@ -6,3 +6,8 @@ namespace "default" {
   # Deploying and logs besides: the profile nomad.
   # capabilities = ["list-jobs", "read-job", "read-job-scaling", "scale-job", "submit-job", "read-logs"]
 }
+
+# Not needed: the release of the servers in /system/info.
+# node {
+#   policy = "read"
+# }

@@ -144,6 +144,10 @@ class Nomad(Play):
         match path[1:]:
             case ["status", "leader"]:
                 return Answer(200, "127.0.0.1:4647")
+            case ["agent", "members"]:
+                # The documented form: the recordings leave out what shows the machine.
+                tags = {"role": "nomad", "region": "global", "dc": "dc1", "build": "1.1.2"}
+                return Answer(200, {"ServerName": "a", "Members": [{"Name": "a.global", "Status": "alive", "Tags": tags}]})
             case ["namespaces"]:
                 return Answer(200, [{"Name": name, "Description": text} for name, text in self.namespaces.items()])
             case ["jobs"] if method == "GET":

@@ -112,13 +112,15 @@ impl Scaling for Nomad {
 }
 
 impl About for Nomad {
-    /// Which release it is stands only in `/v1/agent/self`, beside the machine's configuration.
+    /// The release is what the servers tell each other. It needs a right of its own, `node:read`, and is left
+    /// out where the token lacks it: `/v1/agent/self` would show the machine's configuration too.
     fn describe(&self) -> Result<Platform> {
         self.check()?;
+        let members = api::fetch(api::get(&["v1", "agent", "members"], ""), "servers").unwrap_or_default();
         Ok(Platform {
             name: "nomad".to_owned(),
             orchestration: "nomad".to_owned(),
-            release: String::new(),
+            release: release(&members),
             sha: String::new(),
         })
     }
@@ -213,6 +215,16 @@ impl Nomad {
         let body = json!({ "Count": count, "Target": { "Group": self.group(service) }, "Message": "gateway: scale" });
         api::send(api::post(&["v1", "job", &id, "scale"], namespace, &body), &what).map(drop)
     }
+}
+
+/// The release of the servers that are alive; while they are being upgraded, the one that most of them have.
+fn release(members: &Value) -> String {
+    let alive = entries(members, "Members").iter().filter(|server| text(server, "Status") == "alive");
+    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+    for build in alive.filter_map(|server| server.pointer("/Tags/build")?.as_str()) {
+        *counts.entry(build).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map_or_else(String::new, |(build, _)| build.to_owned())
 }
 
 /// Waits until the job's last scaling is long enough ago. Who loses the race for the turn is told so.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use wicketgate_sdk::testing::{now_ms, set_config, take_requests};
+use serde_json::json;
+use wicketgate_sdk::http::Request;
+use wicketgate_sdk::testing::{Answer, now_ms, play_platform, set_config, take_requests};
 use wicketgate_sdk::{About, ErrorKind, Health, Provider, Scaling};
 
 use super::{always, job, no_deployment, nomad, play, recording, sent};
@@ -157,13 +159,33 @@ fn a_group_may_have_the_functions_name() {
 fn the_platform_is_healthy_with_a_leader_and_a_token_that_may_do_something() {
     play(recording("status").only(&["leader"]).then(recording("namespaces").only(&["list"])));
     nomad().check().unwrap();
-    assert_eq!(nomad().describe().unwrap().name, "nomad");
     let unknown = recording("acl").only(&["unknown token: scale"]).without_query("unknown token: scale", "namespace");
     let unknown = unknown.elsewhere("/v1/job/echo/scale", "/v1/namespaces");
     play(recording("status").only(&["leader"]).then(unknown));
     assert_eq!(nomad().check().unwrap_err().kind, ErrorKind::Unauthenticated);
     always(200, r#""""#);
     assert_eq!(nomad().check().unwrap_err().kind, ErrorKind::Unavailable);
+}
+
+#[test]
+fn the_release_is_that_of_the_servers_and_left_out_where_the_token_may_not_see_them() {
+    let server = |status: &str, build: &str| json!({ "Status": status, "Tags": { "role": "nomad", "build": build } });
+    let members = json!({
+        "ServerName": "a",
+        "Members": [server("alive", "1.1.2"), server("left", "0.9.0"), server("alive", "1.2.0"), server("alive", "1.1.2")],
+    });
+    for (status, body, release) in [(200, members.to_string(), "1.1.2"), (403, "Permission denied".to_owned(), "")] {
+        play_platform(move |request: &Request| {
+            Ok(match request.url.strip_prefix("http://nomad/v1/").unwrap() {
+                "status/leader" => Answer::new(200, r#""127.0.0.1:4647""#),
+                "namespaces" => Answer::new(200, r#"[{"Name":"default"}]"#),
+                "agent/members" => Answer::new(status, body.clone()),
+                other => panic!("{other}"),
+            })
+        });
+        let platform = nomad().describe().unwrap();
+        assert_eq!((platform.name.as_str(), platform.release.as_str()), ("nomad", release));
+    }
 }
 
 #[test]
