@@ -3,16 +3,10 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
-use crate::harness::{Gateway, GatewayBuilder, wait_until};
+use crate::harness::{Gateway, GatewayBuilder, LOCAL, wait_until};
 
 /// `hold` and `stream` end when somebody writes into the pipe `gate`.
 const FORKS: &str = r#"
-[provider.local]
-component = "builtin:local"
-namespaces = ["openfaas-fn"]
-default = true
-[provider.local.endpoints]
-allow = ["127.0.0.0/8"]
 [provider.local.command.hold]
 command = ["cat", "{folder}/gate"]
 concurrency = 1
@@ -27,7 +21,7 @@ command = ["sh", "-c", "cat > {folder}/part && echo whole > {folder}/whole"]
 "#;
 
 fn start() -> Gateway {
-    let builder = GatewayBuilder::new(FORKS);
+    let builder = GatewayBuilder::new(&format!("{LOCAL}{FORKS}"));
     let made = std::process::Command::new("mkfifo").arg(builder.folder().join("gate")).status().unwrap();
     assert!(made.success());
     builder.start()

@@ -8,6 +8,7 @@ pub mod http;
 pub mod life_cycle;
 pub mod platform;
 pub mod played;
+mod providers;
 pub mod replay;
 
 use std::io::{BufRead as _, BufReader, Read};
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 pub use http::{Connection, Reply};
 pub use platform::Platform;
 pub use played::Played;
+pub use providers::{LOCAL, faas_provider, gateway};
 
 /// How long anything may take before a test gives up. Long, since a loaded machine compiles plugins
 /// in a debug build; a test that passes never waits for it.
@@ -441,19 +443,4 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         // Not a sleep for luck: the state is asked for again, and the deadline is above.
         std::thread::park_timeout(Duration::from_millis(5));
     }
-}
-
-/// A provider that speaks to `platform` by the bundled plugin, as `[provider.platform]`. `grant` is
-/// more of its grant, `tables` are more tables.
-pub fn faas_provider(platform: &Platform, grant: &str, tables: &str) -> String {
-    format!(
-        "[provider.platform]\ncomponent = \"builtin:faas-provider\"\nnamespaces = [\"openfaas-fn\"]\ndefault = true\n\
-         [provider.platform.grant.provider]\nconnect = \"http://{}\"\nprofile = \"faas-provider\"\n{grant}\n{tables}\n",
-        platform.address()
-    )
-}
-
-/// A gateway before an open platform.
-pub fn gateway(platform: &Platform, tables: &str) -> Gateway {
-    Gateway::with(&faas_provider(platform, "", tables))
 }

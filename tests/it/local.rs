@@ -1,14 +1,8 @@
 //! The local provider: functions are commands of this machine, and their processes end with the gateway.
 
-use crate::harness::{Gateway, GatewayBuilder, life_cycle, lives, variant_of, wait_until};
+use crate::harness::{Gateway, GatewayBuilder, LOCAL, life_cycle, lives, variant_of, wait_until};
 
-const LOCAL: &str = r#"
-[provider.local]
-component = "builtin:local"
-namespaces = ["openfaas-fn"]
-default = true
-[provider.local.endpoints]
-allow = ["127.0.0.0/8"]
+const COMMANDS: &str = r#"
 [provider.local.command.wordcount]
 command = ["wc", "-w"]
 [provider.local.command.env]
@@ -19,6 +13,11 @@ command = ["sh", "-c", "echo this goes to the log >&2; cat"]
 command = ["sh", "-c", "cat; exit 3"]
 "#;
 
+/// The configuration with these commands and more.
+fn commands(more: &str) -> String {
+    format!("{LOCAL}{COMMANDS}{more}")
+}
+
 const SENTENCE: &str = "the quick brown fox";
 
 fn counts(gateway: &Gateway) {
@@ -28,7 +27,7 @@ fn counts(gateway: &Gateway) {
 
 #[test]
 fn a_command_answers_from_zero_and_then_from_its_instance() {
-    let gateway = Gateway::with(LOCAL);
+    let gateway = Gateway::with(&commands(""));
     assert!(gateway.descendants().iter().all(|(_, line)| !line.contains("wc")), "nothing runs before the first call");
     let first = gateway.post("/function/wordcount", SENTENCE);
     assert_eq!((first.status, first.text().trim()), (200, "4"));
@@ -46,7 +45,7 @@ fn a_command_answers_from_zero_and_then_from_its_instance() {
 
 #[test]
 fn a_command_sees_its_request_as_variables() {
-    let gateway = Gateway::with(LOCAL);
+    let gateway = Gateway::with(&commands(""));
     let reply = gateway.send("POST", "/function/env/some/path?a=b", &[("x-mine", "7")], "x");
     let text = reply.text();
     for line in ["Http_Method=POST", "Http_Path=/some/path", "Http_Query=a=b", "Http_X_Mine=7"] {
@@ -57,14 +56,14 @@ fn a_command_sees_its_request_as_variables() {
 
 #[test]
 fn a_command_that_fails_is_its_own_500() {
-    let gateway = Gateway::with(LOCAL);
+    let gateway = Gateway::with(&commands(""));
     let reply = gateway.post("/function/fail", "x");
     assert_eq!((reply.status, reply.header("x-wicketgate-error")), (500, None), "{}", reply.text());
 }
 
 #[test]
 fn a_killed_function_process_is_replaced() {
-    let gateway = Gateway::with(LOCAL);
+    let gateway = Gateway::with(&commands(""));
     counts(&gateway);
     for _ in 0..3 {
         let before = gateway.descendants();
@@ -84,7 +83,7 @@ fn a_killed_function_process_is_replaced() {
 
 #[test]
 fn nothing_outlives_a_killed_gateway_and_a_restart_answers_again() {
-    let mut gateway = Gateway::with(&format!("{LOCAL}{SERVER}"));
+    let mut gateway = Gateway::with(&commands(SERVER));
     counts(&gateway);
     assert_eq!(gateway.get("/function/server").status, 200);
     let processes = gateway.descendants();
@@ -119,7 +118,7 @@ mode = "http"
 
 #[test]
 fn a_server_is_reached_on_its_port_and_several_share_the_load() {
-    let gateway = Gateway::with(&format!("{LOCAL}{SERVER}"));
+    let gateway = Gateway::with(&commands(SERVER));
     let first = gateway.get("/function/server/a?b");
     assert_eq!(first.status, 200, "{}", first.text());
     assert!(first.text().ends_with(" /a?b"), "{}", first.text());
@@ -133,7 +132,7 @@ fn a_server_is_reached_on_its_port_and_several_share_the_load() {
 
 #[test]
 fn scaling_to_zero_stops_the_processes_and_a_call_starts_them_again() {
-    let gateway = Gateway::with(&format!("{LOCAL}{SERVER}"));
+    let gateway = Gateway::with(&commands(SERVER));
     assert_eq!(gateway.get("/function/server").status, 200);
     assert_eq!(gateway.post("/system/scale-function/server", r#"{"replicas":0}"#).status, 202);
     wait_until("no process is left", || gateway.descendants().is_empty());
@@ -144,7 +143,7 @@ fn scaling_to_zero_stops_the_processes_and_a_call_starts_them_again() {
 
 #[test]
 fn nobody_runs_commands_of_their_own_through_the_api() {
-    let gateway = Gateway::with(LOCAL);
+    let gateway = Gateway::with(&commands(""));
     for body in [
         r#"{"service":"evil","image":"/bin/sh"}"#,
         r#"{"service":"evil","image":"wordcount","envProcess":"sh -c id"}"#,
@@ -159,7 +158,7 @@ fn nobody_runs_commands_of_their_own_through_the_api() {
 
 #[test]
 fn a_deployed_function_survives_a_restart() {
-    let mut gateway = GatewayBuilder::new(LOCAL).start();
+    let mut gateway = GatewayBuilder::new(&commands("")).start();
     assert_eq!(gateway.post("/system/functions", r#"{"service":"words","image":"wordcount"}"#).status, 202);
     assert_eq!(gateway.post("/function/words", SENTENCE).text().trim(), "4");
     gateway.signal(rustix::process::Signal::TERM);
@@ -170,7 +169,7 @@ fn a_deployed_function_survives_a_restart() {
 
 #[test]
 fn processes_and_deployed_functions_survive_a_swap_of_the_plugin() {
-    let gateway = Gateway::with(&format!("{LOCAL}{SERVER}"));
+    let gateway = Gateway::with(&commands(SERVER));
     let wish = r#"{"service":"mine","image":"server","labels":{"team":"a"}}"#;
     assert_eq!(gateway.post("/system/functions", wish).status, 202);
     let served_by = |function: &str| {
@@ -199,7 +198,7 @@ fn processes_and_deployed_functions_survive_a_swap_of_the_plugin() {
 
 #[test]
 fn what_a_command_says_on_its_standard_error_is_in_its_log() {
-    let gateway = Gateway::with(LOCAL);
+    let gateway = Gateway::with(&commands(""));
     assert_eq!(gateway.post("/function/chatty", "hello").text(), "hello");
     wait_until("the line is in the log", || {
         let reply = gateway.get("/system/logs?name=chatty");

@@ -12,28 +12,39 @@ mod real;
 
 const TOKEN: &str = "8a6c1b0e-5d0b-4b1c-9c8e-2f3a4b5c6d7e";
 
-/// What a deployment becomes.
-const TEMPLATE: &str = r#"
+/// A provider and the job that a deployment becomes: `grant` is more of its grant, `group` and `task` are more of the
+/// job's.
+fn provider(connect: &str, grant: &str, endpoints: &str, group: &str, task: &str) -> String {
+    format!(
+        r#"
+[provider.cluster]
+component = "builtin:nomad"
+namespaces = ["default"]
+default = true
+[provider.cluster.grant.nomad]
+connect = "{connect}"
+{grant}
+[provider.cluster.endpoints]
+allow = [{endpoints}]
 [provider.cluster.config.template]
 Datacenters = ["dc1"]
 [[provider.cluster.config.template.TaskGroups]]
 Name = "fn"
 Count = 1
-Update = { MaxParallel = 1 }
-Scaling = { Min = 0, Max = 10, Enabled = true }
+Scaling = {{ Min = 0, Max = 10, Enabled = true }}
+{group}
 [[provider.cluster.config.template.TaskGroups.Tasks]]
-Name = "function"
-Driver = "docker"
-Config = { image = "{image}" }
-"#;
+Name = "fn"
+{task}
+"#
+    )
+}
 
 /// A gateway with the shipped rules; `auth` is the grant's.
 fn config(address: &str, profile: &str, auth: &str) -> String {
-    format!(
-        "[provider.cluster]\ncomponent = \"builtin:nomad\"\nnamespaces = [\"default\"]\ndefault = true\n\
-         [provider.cluster.grant.nomad]\nconnect = \"http://{address}\"\nprofile = \"{profile}\"\n{auth}\n\
-         [provider.cluster.endpoints]\nallow = [\"127.0.0.1/32\"]\n{TEMPLATE}"
-    )
+    let grant = format!("profile = \"{profile}\"\n{auth}");
+    let task = "Driver = \"docker\"\nConfig = { image = \"{image}\" }";
+    provider(&format!("http://{address}"), &grant, "\"127.0.0.1/32\"", "Update = { MaxParallel = 1 }", task)
 }
 
 /// The same with a token.

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Platform, Played, faas_provider};
+use crate::harness::{LOCAL, Platform, Played, faas_provider};
 
 /// A name with every character that a name may have.
 const EVERY_CHARACTER: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ-abcdefghijklmnopqrstuvwxyz_0123456789.z";
@@ -75,17 +75,8 @@ fn faas_provider_does_what_the_contract_says() {
 
 #[test]
 fn local_does_what_the_contract_says() {
-    let config = r#"
-[provider.local]
-component = "builtin:local"
-namespaces = ["openfaas-fn"]
-default = true
-[provider.local.endpoints]
-allow = ["127.0.0.0/8"]
-[provider.local.command.wordcount]
-command = ["wc", "-w"]
-"#;
-    let report = passes(config, "builtin:local", &["--function", "wordcount", "--functions", "1"]);
+    let config = format!("{LOCAL}[provider.local.command.wordcount]\ncommand = [\"wc\", \"-w\"]\n");
+    let report = passes(&config, "builtin:local", &["--function", "wordcount", "--functions", "1"]);
     // It asks no platform over a network, so none can fail.
     let failing = include_str!("../conformance/plugins/failing.json");
     let failing: Value = serde_json::from_str(failing).unwrap();

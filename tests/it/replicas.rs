@@ -6,16 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use crate::harness::{Gateway, wait_until};
-
-const LOCAL: &str = r#"
-[provider.local]
-component = "builtin:local"
-namespaces = ["openfaas-fn"]
-default = true
-[provider.local.endpoints]
-allow = ["127.0.0.0/8"]
-"#;
+use crate::harness::{Gateway, LOCAL, wait_until};
 
 /// A server that says which process and version answered. `/break` makes it unhealthy, `/say` makes it print.
 /// It is healthy from the third look on.

@@ -7,22 +7,12 @@ use crate::harness::{Gateway, GatewayBuilder, wait_until};
 /// A name that nobody else's job has.
 const NAME: &str = "wicketgate-test-echo";
 
-/// The job is registered by the gateway, and serves with what the machine of the agent has.
-const TEMPLATE: &str = r#"
-[provider.cluster.config.template]
-Datacenters = ["dc1"]
-[[provider.cluster.config.template.TaskGroups]]
-Name = "fn"
-Count = 1
-Networks = [{ DynamicPorts = [{ Label = "http" }] }]
-Update = { MaxParallel = 1, MinHealthyTime = 500000000, HealthCheck = "task_states" }
-Scaling = { Min = 0, Max = 10, Enabled = true }
-[[provider.cluster.config.template.TaskGroups.Tasks]]
-Name = "fn"
-Driver = "raw_exec"
+/// The job serves with what the machine of the agent has.
+const GROUP: &str = r#"Networks = [{ DynamicPorts = [{ Label = "http" }] }]
+Update = { MaxParallel = 1, MinHealthyTime = 500000000, HealthCheck = "task_states" }"#;
+const TASK: &str = r#"Driver = "raw_exec"
 Config = { command = "/bin/sh", args = ["-c", "exec python3 -m http.server $NOMAD_PORT_http"] }
-Resources = { CPU = 50, MemoryMB = 64 }
-"#;
+Resources = { CPU = 50, MemoryMB = 64 }"#;
 
 /// Deletes the job, whatever happened.
 struct Job<'a>(&'a Gateway);
@@ -41,13 +31,10 @@ pub(super) fn run(address: &str) {
         _ => "auth = { header = { name = \"X-Nomad-Token\", file = \"{folder}/token\" } }\n",
     };
     // The shipped rules, and one for this driver, which they leave out.
-    let gateway = GatewayBuilder::new(&format!(
-        "[provider.cluster]\ncomponent = \"builtin:nomad\"\nnamespaces = [\"default\"]\ndefault = true\n\
-         [provider.cluster.grant.nomad]\nconnect = \"{address}\"\nprofile = \"nomad\"\nallow = [\"POST /v1/jobs\"]\n{auth}\
-         [provider.cluster.endpoints]\nallow = [\"0.0.0.0/0\", \"::/0\"]\n{TEMPLATE}"
-    ))
-    .file("token", &token)
-    .start();
+    let grant = format!("profile = \"nomad\"\nallow = [\"POST /v1/jobs\"]\n{auth}");
+    let gateway = GatewayBuilder::new(&super::provider(address, &grant, "\"0.0.0.0/0\", \"::/0\"", GROUP, TASK))
+        .file("token", &token)
+        .start();
     let wish = json!({ "service": NAME, "image": "none", "namespace": "default" }).to_string();
     assert_eq!(gateway.post("/system/functions", &wish).status, 202);
     let _job = Job(&gateway);
