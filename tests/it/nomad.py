@@ -59,8 +59,9 @@ class Job:
             group.setdefault("Count", 1)
             group.setdefault("Update", self.spec.get("Update") or {"MaxParallel": 1})
 
-    def group(self, name="fn"):
-        return next((group for group in self.spec["TaskGroups"] if group["Name"] == name), None)
+    def group(self, name=None):
+        """The group of this name, or the first one, which has the allocations."""
+        return next((group for group in self.spec["TaskGroups"] if name in (None, group["Name"])), None)
 
     def running(self):
         """Those that shall go on running."""
@@ -265,7 +266,7 @@ class Nomad(Play):
 
     def allocation(self, one, detailed):
         found = {
-            "ID": one.id, "JobID": one.job.spec["ID"], "TaskGroup": "fn", "CreateIndex": one.number,
+            "ID": one.id, "JobID": one.job.spec["ID"], "TaskGroup": one.job.group()["Name"], "CreateIndex": one.number,
             "ClientStatus": one.client_status(self.now), "DesiredStatus": "run" if one.stopped is None else "stop",
             "DeploymentStatus": {"Healthy": True} if one.is_healthy(self.now) else None,
         }

@@ -205,6 +205,38 @@ fn what_is_refused_is_told_apart() {
     assert!(!nomad.log().iter().any(is_registered), "{:?}", nomad.log());
 }
 
+/// Jobs in the form that the community's provider of OpenFaaS for Nomad gives them: a prefix before the name, the
+/// function's name for group and task, annotations in `Meta`, labels at the container.
+#[test]
+fn functions_that_another_provider_registered_are_found_scaled_and_called() {
+    let nomad = Played::nomad(&[]);
+    let job = json!({
+        "ID": "faas-fn-echo", "Name": "faas-fn-echo", "Type": "service", "Region": "global", "Datacenters": ["dc1"],
+        "Meta": { "topic": "news" }, "Update": { "MaxParallel": 3, "HealthCheck": "checks" },
+        "TaskGroups": [{
+            "Name": "echo", "Count": 0,
+            "Networks": [{ "Mode": "host", "DynamicPorts": [{ "Label": "http", "To": 8080 }] }],
+            "Tasks": [{
+                "Name": "echo", "Driver": "docker", "Env": { "fprocess": "cat" },
+                "Config": { "image": "example/echo:1", "ports": ["http"], "labels": [{ "team": "a" }] },
+                "Resources": { "CPU": 100, "MemoryMB": 128 },
+            }],
+        }],
+    });
+    nomad.control("/v1/jobs", &json!({ "Job": job }));
+    let layout = "[provider.cluster.config]\nlabel = \"\"\njob-prefix = \"faas-fn-\"\ngroup = \"{name}\"\n\
+                  [provider.cluster.config.template]";
+    let text = config(nomad.address(), "nomad-scale-only", "").replace("[provider.cluster.config.template]", layout);
+    let gateway = Gateway::with(&text);
+    let list = gateway.get("/system/functions?namespace=default").json();
+    assert_eq!((&list[0]["name"], list.as_array().unwrap().len()), (&json!("echo"), 1), "{list}");
+    assert_eq!((&list[0]["image"], &list[0]["envProcess"]), (&json!("example/echo:1"), &json!("cat")), "{list}");
+    assert_eq!(list[0]["labels"], json!({ "team": "a", "topic": "news" }), "{list}");
+    assert_eq!(call(&gateway, "one two"), "faas-fn-echo-0 2", "from zero");
+    scale(&gateway, 2);
+    wait_until("two are healthy", || counts(&gateway) == (2, 2));
+}
+
 /// A real agent, as `NOMAD_ADDR` and `NOMAD_TOKEN` name it, with the driver `raw_exec` on and python3 beside it.
 #[test]
 fn a_real_agent_where_one_is_configured() {

@@ -81,13 +81,36 @@ impl Nomad {
     /// `ip:port` of an allocation's port.
     fn address(&self, allocation: &str, namespace: &str, what: &str) -> Result<Option<String>> {
         let detail = api::fetch(api::get(&["v1", "allocation", allocation], namespace), what)?;
-        let shared = detail.pointer("/AllocatedResources/Shared").unwrap_or(&Value::Null);
-        let ports = entries(shared, "Ports");
-        let labelled = ports.iter().find(|port| text(port, "Label") == self.settings.port_label);
-        let port = labelled.or(if let [only] = ports { Some(only) } else { None });
-        Ok(port.map(|port| {
-            let (host, number) = (text(port, "HostIP"), number(port, "Value"));
-            if host.contains(':') { format!("[{host}]:{number}") } else { format!("{host}:{number}") }
-        }))
+        let ports = ports(&detail);
+        let labelled = ports.iter().find(|port| port.label == self.settings.port_label);
+        let port = labelled.or(if let [only] = ports.as_slice() { Some(only) } else { None });
+        Ok(port.map(
+            |Port { host, number, .. }| {
+                if host.contains(':') { format!("[{host}]:{number}") } else { format!("{host}:{number}") }
+            },
+        ))
     }
+}
+
+/// A port of an allocation on its machine.
+struct Port {
+    label: String,
+    host: String,
+    number: u64,
+}
+
+/// The ports of an allocation's group, or, in jobs of an older form, of its tasks.
+fn ports(allocation: &Value) -> Vec<Port> {
+    let port = |port: &Value, host: String| Port { label: text(port, "Label"), host, number: number(port, "Value") };
+    let shared = allocation.pointer("/AllocatedResources/Shared").unwrap_or(&Value::Null);
+    let mut found: Vec<Port> = entries(shared, "Ports").iter().map(|one| port(one, text(one, "HostIP"))).collect();
+    if found.is_empty() {
+        let tasks = allocation.pointer("/AllocatedResources/Tasks").and_then(Value::as_object);
+        let networks = tasks.into_iter().flat_map(|tasks| tasks.values()).flat_map(|task| entries(task, "Networks"));
+        for network in networks {
+            let all = ["DynamicPorts", "ReservedPorts"].into_iter().flat_map(|kind| entries(network, kind));
+            found.extend(all.map(|one| port(one, text(network, "IP"))));
+        }
+    }
+    found
 }

@@ -24,6 +24,11 @@ pub(crate) fn list(value: &Value) -> &[Value] {
 
 /// Key and value of each text of an object.
 pub(crate) fn texts<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let fields = value.get(key).and_then(Value::as_object).into_iter().flatten();
+    fields(value.get(key).unwrap_or(&Value::Null))
+}
+
+/// Key and value of each text of a value that is an object.
+pub(crate) fn fields(value: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let fields = value.as_object().into_iter().flatten();
     fields.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
 }

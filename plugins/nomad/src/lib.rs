@@ -33,6 +33,9 @@ use settings::Settings;
 /// What stands before an annotation's key in a job's `Meta`, which holds labels as they are.
 pub(crate) const ANNOTATION: &str = "annotation.";
 
+/// The key of `Meta` that marks a function where the operator names no other.
+pub(crate) const LABEL: &str = "faas_function";
+
 /// The least time between two scalings of a job. With less Nomad 1.1 may run other counts than it says.
 const SCALE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -175,7 +178,13 @@ impl Nomad {
     }
 
     fn is_function(&self, job: &Value) -> bool {
-        self.settings.label.is_empty() || texts(job, "Meta").any(|(key, _)| key == self.settings.label)
+        self.settings.label.is_empty() || self.is_marked(job)
+    }
+
+    /// Whether a job says itself that it is a function.
+    fn is_marked(&self, job: &Value) -> bool {
+        let label = if self.settings.label.is_empty() { LABEL } else { &self.settings.label };
+        texts(job, "Meta").any(|(key, _)| key == label)
     }
 
     pub(crate) fn status(&self, job: &Job, service: &str, namespace: &str) -> Result<ServiceStatus> {
@@ -186,7 +195,10 @@ impl Nomad {
         let replicas = number(counts, "Desired");
         // A group whose changes are not deployments has no health.
         let available = if has_deployments(job) { number(counts, "Healthy") } else { number(counts, "Running") };
-        let (labels, annotations) = meta(&job.value);
+        let (mut labels, annotations) = meta(&job.value);
+        if !self.is_marked(&job.value) {
+            add_container_labels(job, &mut labels);
+        }
         let policy = job.group.get("Scaling").filter(|policy| policy.get("Enabled") == Some(&Value::Bool(true)));
         Ok(ServiceStatus {
             replicas,
@@ -248,6 +260,18 @@ fn take_turn(id: &str, namespace: &str, what: &str) -> Result<()> {
 /// Whether changes of the group are deployments, which end with a verdict about its health.
 fn has_deployments(job: &Job) -> bool {
     job.group.get("Update").is_some_and(|update| number(update, "MaxParallel") > 0)
+}
+
+/// Where other providers of OpenFaaS put a function's labels: into those of its first task's container.
+fn add_container_labels(job: &Job, labels: &mut Pairs) {
+    let config = functions::first_task(job).get("Config").unwrap_or(&Value::Null);
+    // Nomad takes a block that may be repeated, so a list of tables.
+    let all = entries(config, "labels").iter().flat_map(json::fields);
+    for (key, value) in all.filter(|(key, value)| key.len() <= KEY_BYTES && value.len() <= VALUE_BYTES) {
+        if labels.len() < PAIRS && labels.iter().all(|(known, _)| known != key) {
+            labels.push((key.to_owned(), value.to_owned()));
+        }
+    }
 }
 
 /// Labels and annotations of a job.

@@ -4,6 +4,8 @@ use serde_json::Value;
 use wicketgate_sdk::config::Table;
 use wicketgate_sdk::{ProviderError, Result};
 
+use crate::LABEL;
+
 pub(crate) struct Settings {
     /// The key of a job's `Meta` that makes it a function; empty: every job is one.
     pub(crate) label: String,
@@ -25,7 +27,7 @@ impl Settings {
         let mut text =
             |key: &str, default: &str| -> Result<String> { Ok(table.text(key)?.unwrap_or_else(|| default.to_owned())) };
         let settings = Self {
-            label: text("label", "faas_function")?,
+            label: text("label", LABEL)?,
             job_prefix: text("job-prefix", "")?,
             group: text("group", "fn")?,
             port_label: text("port-label", "http")?,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use wicketgate_sdk::{FunctionDeployment, ProviderError, Result};
 
 use crate::settings::Settings;
-use crate::{ANNOTATION, Nomad};
+use crate::{ANNOTATION, LABEL, Nomad};
 
 impl Nomad {
     /// Fills in the template: `{name}`, `{namespace}` and `{image}` in any of its texts, the job's
@@ -30,7 +30,7 @@ impl Nomad {
         for (key, value) in &wanted.annotations {
             meta.insert(format!("{ANNOTATION}{key}"), json!(value));
         }
-        let mark = if label.is_empty() { "faas_function" } else { label };
+        let mark = if label.is_empty() { LABEL } else { label };
         meta.insert(mark.to_owned(), json!(wanted.service));
         let groups = fields.get_mut("TaskGroups").and_then(Value::as_array_mut).into_iter().flatten();
         let found = groups.into_iter().find(|one| one.get("Name").and_then(Value::as_str) == Some(&group));

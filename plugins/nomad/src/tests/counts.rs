@@ -156,6 +156,30 @@ fn a_group_may_have_the_functions_name() {
 }
 
 #[test]
+fn labels_that_another_provider_gave_the_container_are_the_functions() {
+    let job = |meta: &str| {
+        format!(
+            r#"{{"ID":"a","Meta":{meta},"TaskGroups":[{{"Name":"a","Tasks":[{{"Config":{{"labels":[{{"team":"b","x":1}},{{"topic":"c"}}]}}}}]}}],"JobModifyIndex":7}}"#
+        )
+    };
+    for (meta, labels) in [
+        (r#"{"topic":"news"}"#, vec![("topic", "news"), ("team", "b")]),
+        ("null", vec![("team", "b"), ("topic", "c")]),
+        // What was deployed here has its labels in Meta; those of the container are the template's.
+        (r#"{"faas_function":"a"}"#, vec![("faas_function", "a")]),
+    ] {
+        let (job, counts) = (job(meta), r#"{"TaskGroups":{"a":{"Desired":1,"Running":1}}}"#);
+        play_platform(move |request: &Request| {
+            Ok(Answer::new(200, if request.url.contains("/scale") { counts.to_owned() } else { job.clone() }))
+        });
+        set_config(r#"{ "group": "{name}", "label": "" }"#);
+        let status = Nomad::open().unwrap().get_replicas("a", DEFAULT).unwrap();
+        let found: Vec<_> = status.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(found, labels, "{meta}");
+    }
+}
+
+#[test]
 fn the_platform_is_healthy_with_a_leader_and_a_token_that_may_do_something() {
     play(recording("status").only(&["leader"]).then(recording("namespaces").only(&["list"])));
     nomad().check().unwrap();

@@ -43,6 +43,12 @@ fn an_allocation_that_goes_meanwhile_or_has_no_such_port_is_left_out() {
         ("null", 404, "alloc not found", 0),
         ("null", 200, r#"{"AllocatedResources":{"Shared":{"Ports":[{"Label":"x"},{"Label":"y"}]}}}"#, 0),
         ("null", 200, r#"{"AllocatedResources":{"Shared":{"Ports":[{"Label":"x","HostIP":"::1","Value":7}]}}}"#, 1),
+        (
+            "null",
+            200,
+            r#"{"AllocatedResources":{"Shared":{"Ports":null},"Tasks":{"f":{"Networks":[{"IP":"::1","ReservedPorts":null,"DynamicPorts":[{"Label":"admin","Value":8},{"Label":"http","Value":7}]}]},"g":{"Networks":null}}}}"#,
+            1,
+        ),
         (r#"{"Healthy":false}"#, 200, "{}", 0),
     ] {
         let list = list(deployment);
