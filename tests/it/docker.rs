@@ -10,22 +10,22 @@ use crate::harness::life_cycle::{call, counts, scale};
 use crate::harness::{Gateway, life_cycle, wait_until};
 use crate::plugin_check::passes;
 
-mod engine;
+pub(crate) mod engine;
 mod moved;
 mod swarm;
 
 /// A gateway before the engine. `config` is the plugin's, `profile` the grant's.
-fn gateway(engine: &Engine, config: &str, profile: &str) -> Gateway {
+pub(crate) fn gateway(engine: &Engine, config: &str, profile: &str) -> Gateway {
     gateway_with(engine, config, profile, "[scaling]\nprobe-linger = \"100ms\"\n")
 }
 
 /// The same with more tables.
-fn gateway_with(engine: &Engine, config: &str, profile: &str, tables: &str) -> Gateway {
+pub(crate) fn gateway_with(engine: &Engine, config: &str, profile: &str, tables: &str) -> Gateway {
     Gateway::with(&format!("{}{tables}\n", provider("docker", engine, config, profile)))
 }
 
 /// The lines of a provider on the engine.
-fn provider(name: &str, engine: &Engine, config: &str, profile: &str) -> String {
+pub(crate) fn provider(name: &str, engine: &Engine, config: &str, profile: &str) -> String {
     format!(
         "[provider.{name}]\ncomponent = \"builtin:docker\"\nnamespaces = [\"openfaas-fn\", \"dev\"]\ndefault = true\n\
          [provider.{name}.config]\nnamespaces = [\"openfaas-fn\", \"dev\"]\n{config}\n\
@@ -37,12 +37,12 @@ fn provider(name: &str, engine: &Engine, config: &str, profile: &str) -> String 
 }
 
 /// Deploys a function whose answers begin with `says`.
-fn deploy(gateway: &Gateway, method: &str, name: &str, says: &str, more: Value) {
+pub(crate) fn deploy(gateway: &Gateway, method: &str, name: &str, says: &str, more: Value) {
     life_cycle::deploy(gateway, IMAGE, method, name, says, more);
 }
 
 /// The whole life of a function.
-fn life_cycle(gateway: &Gateway, name: &str) {
+pub(crate) fn life_cycle(gateway: &Gateway, name: &str) {
     life_cycle::life_cycle(gateway, IMAGE, name);
 }
 
@@ -137,42 +137,42 @@ fn a_version_of_the_api_that_the_engine_does_not_speak_is_told_with_what_to_writ
 #[test]
 fn an_event_ends_a_cold_start_and_a_followed_log_goes_on_in_each_mode() {
     with_engine(|engine| {
-        let (pause, stop) = (engine::config("pause"), engine::config("stop"));
-        for (name, config, profile) in [
-            ("event-swarm", swarm::CONFIG, "docker-swarm"),
-            ("event-stop", stop.as_str(), "docker"),
-            ("event-pause", pause.as_str(), "docker"),
-        ] {
-            // Whoever is not told by an event asks again after a minute.
-            let tables =
-                "[scaling]\nprobe-linger = \"100ms\"\npoll-interval-watched = \"60s\"\nscale-timeout = \"50s\"\n";
-            let gateway = gateway_with(engine, config, profile, tables);
-            wait_until("the watch is healthy", || {
-                gateway.metric("wicketgate_watch_healthy{provider=\"docker\"}") == 1.0
-            });
-            deploy(&gateway, "POST", name, "told", json!({}));
-            call(&gateway, name, "x");
-            for _ in 0..2 {
-                scale(&gateway, name, 0);
-                wait_until("nothing runs", || counts(&gateway, name) == (0, 0));
-                assert_eq!(call(&gateway, name, "y").0, "told");
-            }
-            assert_eq!(gateway.metric("wicketgate_watch_healthy{provider=\"docker\"}"), 1.0, "{name}");
-
-            let mut follower = gateway.connect();
-            follower.begin("GET", &format!("/system/logs?name={name}&follow=true"), &[], b"");
-            assert_eq!(follower.head().0, 200);
-            let mut seen = String::new();
-            let mut read_until = |text: &str| {
-                while !seen.contains(text) {
-                    seen.push_str(&String::from_utf8(follower.chunk().expect("the stream goes on")).unwrap());
-                }
-            };
-            read_until("told got POST /path");
-            for turn in 0..3 {
-                assert_eq!(gateway.post(&format!("/function/{name}/turn-{turn}"), "z").status, 200);
-                read_until(&format!("told got POST /turn-{turn}"));
-            }
-        }
+        wakes_by_an_event(engine, "event-swarm", swarm::CONFIG, "docker-swarm");
+        wakes_by_an_event(engine, "event-stop", &engine::config("stop"), "docker");
+        wakes_by_an_event(engine, "event-pause", &engine::config("pause"), "docker");
     });
+}
+
+/// A function that is woken as soon as the engine tells of it, and whose log is followed meanwhile.
+pub(crate) fn wakes_by_an_event(engine: &Engine, name: &str, config: &str, profile: &str) {
+    // Whoever is not told by an event asks again after a minute.
+    let tables = "[scaling]\nprobe-linger = \"100ms\"\npoll-interval-watched = \"60s\"\nscale-timeout = \"50s\"\n";
+    let gateway = gateway_with(engine, config, profile, tables);
+    wait_until("the watch is healthy", || gateway.metric("wicketgate_watch_healthy{provider=\"docker\"}") == 1.0);
+    deploy(&gateway, "POST", name, "told", json!({}));
+    call(&gateway, name, "x");
+    for _ in 0..2 {
+        scale(&gateway, name, 0);
+        wait_until("nothing runs", || counts(&gateway, name) == (0, 0));
+        assert_eq!(call(&gateway, name, "y").0, "told");
+    }
+    assert_eq!(gateway.metric("wicketgate_watch_healthy{provider=\"docker\"}"), 1.0, "{name}");
+
+    let mut follower = gateway.connect();
+    follower.begin("GET", &format!("/system/logs?name={name}&follow=true"), &[], b"");
+    assert_eq!(follower.head().0, 200);
+    let mut seen = String::new();
+    let mut read_until = |text: &str| {
+        while !seen.contains(text) {
+            seen.push_str(&String::from_utf8(follower.chunk().expect("the stream goes on")).unwrap());
+        }
+    };
+    read_until("told got POST /path");
+    for turn in 0..3 {
+        assert_eq!(gateway.post(&format!("/function/{name}/turn-{turn}"), "z").status, 200);
+        read_until(&format!("told got POST /turn-{turn}"));
+    }
+    for turn in 0..3 {
+        assert_eq!(seen.matches(&format!("told got POST /turn-{turn}")).count(), 1, "{name}: {seen}");
+    }
 }

@@ -36,6 +36,7 @@ mod metrics;
 mod nomad;
 mod plugin_check;
 mod plugins;
+mod podman;
 mod readme;
 mod replicas;
 mod scale;

@@ -12,18 +12,29 @@ struct Suite {
     prepare: fn() -> Task,
 }
 
-static SUITES: [Suite; 3] = [
-    Suite { prefix: "docker::", prepare: engine },
+static SUITES: [Suite; 4] = [
+    Suite { prefix: "docker::", prepare: docker },
+    Suite { prefix: "podman::", prepare: podman },
     Suite { prefix: "ecs::", prepare: moto::environment },
     // Any of the others may scale on the tests' independent provider.
     Suite { prefix: "", prepare: python },
 ];
 
-fn engine() -> Task {
+fn docker() -> Task {
+    engine(&["dockerd", "iptables"], "docker.io iptables", "the tests run a Docker Engine of their own")
+}
+
+fn podman() -> Task {
+    let programs = ["podman", "runc", "catatonit", "iptables"];
+    engine(&programs, "podman runc catatonit iptables", "the tests run a Podman of their own")
+}
+
+/// What runs containers, and what brings up the network that it gets.
+fn engine(programs: &[&str], packages: &str, why: &str) -> Task {
     if !debian::is_root() {
-        return Err("the tests run a Docker Engine of their own, which only root can".to_owned());
+        return Err(format!("{why}, which only root can"));
     }
-    debian::need("dockerd", "docker.io iptables", "the tests run a Docker Engine of their own")?;
+    programs.iter().try_for_each(|program| debian::need(program, packages, why))?;
     debian::need("busybox", "busybox-static", "it brings up the network of that engine")
 }
 
@@ -102,8 +113,10 @@ mod tests {
         assert_eq!(prefixes(""), []);
         assert_eq!(prefixes("swap::one: test\n\n1 test, 0 benchmarks\n"), [("", 1)]);
         assert_eq!(
-            prefixes("docker::swarm::a: test\ndocker::b: test\necs::c: test\nlocal::docker::d: test\n"),
-            [("docker::", 2), ("ecs::", 1), ("", 1)]
+            prefixes(
+                "docker::swarm::a: test\ndocker::b: test\necs::c: test\nlocal::docker::d: test\npodman::e: test\n"
+            ),
+            [("docker::", 2), ("podman::", 1), ("ecs::", 1), ("", 1)]
         );
     }
 }

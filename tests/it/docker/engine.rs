@@ -10,13 +10,13 @@ use crate::harness::Gateway;
 use crate::harness::docker::Engine;
 
 /// The plugin's configuration, with what becomes of containers that are not wanted.
-pub(super) fn config(zero: &str) -> String {
+pub(crate) fn config(zero: &str) -> String {
     format!(
         "mode = \"engine\"\nzero = \"{zero}\"\ntemplate = {{ HostConfig = {{ Init = true, CapDrop = [\"ALL\"] }} }}"
     )
 }
 
-fn plain(engine: &Engine, zero: &str) -> Gateway {
+pub(crate) fn plain(engine: &Engine, zero: &str) -> Gateway {
     gateway(engine, &config(zero), "docker")
 }
 
@@ -67,16 +67,26 @@ fn instances_are_reached_at_their_own_addresses_in_a_network() {
 #[test]
 fn zero_is_what_the_operator_says_it_is() {
     with_engine(|engine| {
-        for (zero, left) in [("stop", vec!["exited"]), ("remove", vec![]), ("pause", vec!["paused"])] {
-            let (gateway, name) = (plain(engine, zero), format!("plain-zero-{zero}"));
-            deploy(&gateway, "POST", &name, "zero", json!({}));
-            let (_, before) = call(&gateway, &name, "x");
-            scale(&gateway, &name, 0);
-            wait_until("nothing runs", || states(engine, &name) == left);
-            let (_, after) = call(&gateway, &name, "y");
-            assert_eq!(before == after, zero != "remove", "{zero}: {before} {after}");
+        for zero in ["stop", "remove", "pause"] {
+            goes_to_zero(engine, zero);
         }
     });
+}
+
+/// A function that was scaled to zero leaves what the operator wants left of it, and comes back.
+pub(crate) fn goes_to_zero(engine: &Engine, zero: &str) {
+    let (gateway, name) = (plain(engine, zero), format!("plain-zero-{zero}"));
+    let left: &[&str] = match zero {
+        "stop" => &["exited"],
+        "pause" => &["paused"],
+        _ => &[],
+    };
+    deploy(&gateway, "POST", &name, "zero", json!({}));
+    let (_, before) = call(&gateway, &name, "x");
+    scale(&gateway, &name, 0);
+    wait_until("nothing runs", || states(engine, &name) == left);
+    let (_, after) = call(&gateway, &name, "y");
+    assert_eq!(before == after, zero != "remove", "{zero}: {before} {after}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! A Docker Engine of the tests' own, in a network and a process namespace of its own: nothing of it
-//! can be left behind, and no engine of the machine is touched.
+//! A Docker Engine and a Podman of the tests' own, each in a network and a process namespace of its own: nothing
+//! of them can be left behind, and no engine of the machine is touched.
 //!
-//! One engine serves all tests of a run. It lives as long as the test process: the engine's first
+//! One engine of each kind serves all tests of a run. It lives as long as the test process: the engine's first
 //! process reads a pipe of ours and takes everything down when the pipe closes, however we ended.
 
 use std::fs::File;
@@ -17,8 +17,9 @@ use super::{Connection, Output, Reply, wait_until};
 /// The image of all functions: one static program.
 pub const IMAGE: &str = "function:1";
 
-/// The engine's first process: it starts the engine, waits until our pipe closes, and cleans up.
+/// The first process of each engine: it starts the engine, waits until our pipe closes, and cleans up.
 const DOCKER: &str = include_str!("../../fixtures/docker-engine.sh");
+const PODMAN: &str = include_str!("../../fixtures/podman-engine.sh");
 
 /// A running engine.
 pub struct Engine {
@@ -39,6 +40,19 @@ pub fn with_engine(test: impl FnOnce(&'static Engine) + Send) {
         engine.import("repo=function&tag=1");
         let address = json!({ "ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1" });
         engine.post("/swarm/init", &address);
+        engine
+    });
+    within(engine, test);
+}
+
+/// The same with Podman's service, which speaks the same API.
+pub fn with_podman(test: impl FnOnce(&'static Engine) + Send) {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    let missing = "these tests run a real Podman: they need root, and Debian's podman, runc, catatonit, iptables and \
+                   busybox-static (`cargo xtask test` installs them)";
+    let engine = ENGINE.get_or_init(|| {
+        let engine = Engine::start(PODMAN, missing);
+        engine.import("repo=function:1");
         engine
     });
     within(engine, test);
@@ -67,7 +81,7 @@ fn tail(text: &str) -> String {
 
 impl Engine {
     fn start(script: &str, missing: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("wicketgate-docker-").tempdir().unwrap().keep();
+        let folder = tempfile::Builder::new().prefix("wicketgate-engine-").tempdir().unwrap().keep();
         let cgroup = format!("wicketgate-test-{}", std::process::id());
         let mut keeper = Command::new("unshare");
         keeper.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "keeper"]);
