@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::harness::contest::Over;
 use crate::harness::docker::{Engine, IMAGE, with_engine};
 use crate::harness::life_cycle::{call, counts, scale};
 use crate::harness::{Gateway, life_cycle, wait_until};
@@ -12,6 +13,7 @@ use crate::plugin_check::passes;
 
 pub(crate) mod engine;
 mod moved;
+mod recycled;
 mod swarm;
 
 /// A gateway before the engine. `config` is the plugin's, `profile` the grant's.
@@ -77,15 +79,6 @@ fn under_load(gateway: &Gateway, function: &str, work: impl FnOnce(&dyn Fn(&str)
     });
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} requests failed: {failed:#?}", failed.len());
-}
-
-/// Ends what other threads do when the test ends, however it does.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

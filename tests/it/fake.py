@@ -11,11 +11,12 @@ later, as it did on the real platform; never earlier, and a write never.
 With a certificate it speaks TLS, and with an authority it lets in only who has a certificate of that.
 
 A server prints `NAME on http://HOST:PORT {json}` and ends with its standard input. `GET /_log` answers the requests
-that came, `POST /_CONTROL` is for the test.
+that came, `GET /_received` those that came to instances, `POST /_CONTROL` is for the test.
 """
 
 import argparse
 import json
+import socket
 import ssl
 import sys
 import threading
@@ -25,6 +26,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 # Seconds between two looks at the clock.
 TICK = 0.02
+
+# The requests that instances got, oldest first: "INSTANCE got PATH".
+RECEIVED = []
 
 # How many ticks a recorded state may take to come.
 TICKS = 500
@@ -64,6 +68,7 @@ class Function(BaseHTTPRequestHandler):
 
     def answer(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        RECEIVED.append("%s got %s" % (self.server.says, self.path))
         words = ("%s %d" % (self.server.says, len(body.split()))).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(words)))
@@ -80,6 +85,18 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.connections = set()
+
+    def process_request(self, request, address):
+        self.connections.add(request)
+        super().process_request(request, address)
+
+    def shutdown_request(self, request):
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
 
 def instance(says, address, port=0):
     """Starts an instance that says this, and answers its server."""
@@ -90,7 +107,14 @@ def instance(says, address, port=0):
 
 
 def end(server):
-    """Ends an instance, without waiting for it."""
+    """Ends an instance and its connections, as the end of a process does, without waiting for it."""
+    for one in [server.socket, *server.connections]:
+        try:
+            # Closing alone would wait for the thread that waits for what comes.
+            one.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            # It ended by itself.
+            pass
     server.socket.close()
     threading.Thread(target=server.shutdown, daemon=True).start()
 
@@ -131,6 +155,8 @@ class Handler(BaseHTTPRequestHandler):
         with play.lock:
             if request.target == "/_log":
                 return Answer(200, play.log)
+            if request.target == "/_received":
+                return Answer(200, RECEIVED)
             return Answer(200, play.control(request.path[0][1:], request.json()) or {})
 
     def stream(self, answer):

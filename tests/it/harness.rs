@@ -3,6 +3,7 @@
 //! No test sleeps: whoever waits, waits for an event, with a deadline. A test that fails shows what
 //! the gateway said.
 
+pub mod contest;
 pub mod docker;
 pub mod http;
 pub mod life_cycle;

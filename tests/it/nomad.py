@@ -10,6 +10,7 @@ Each allocation is a small HTTP server on loopback. See fake.py.
 import base64
 import copy
 import json
+import socket
 import uuid
 
 from fake import Answer, Plain, Play, check, end, instance, main, pause
@@ -24,24 +25,42 @@ def refuse(status, text):
 
 
 class Allocation:
-    def __init__(self, job, number, now):
+    def __init__(self, job, number, now, ports):
         self.id, self.job, self.number, self.born, self.stopped = str(uuid.uuid4()), job, number, now, None
-        self.server = None
+        # `ports`: those of which each has to have one, or None where there are enough.
+        self.server, self.ports = None, ports
 
     def client_status(self, now):
         if self.stopped is not None and now >= self.stopped + ENDED:
             return "complete"
-        return "running" if now >= self.born + RUNS else "pending"
+        return "running" if self.has_begun(now) else "pending"
+
+    def has_begun(self, now):
+        return now >= self.born + RUNS and (self.ports is None or self.server is not None)
 
     def is_healthy(self, now):
-        return now >= self.born + HEALTHY
+        return self.has_begun(now) and now >= self.born + HEALTHY
+
+    def settle(self, now):
+        """Takes a port when there is one, and gives it back."""
+        if self.server and self.client_status(now) == "complete":
+            port = self.port()
+            end(self.server)
+            self.server = None
+            if self.ports is not None:
+                self.ports.append(port)
+        elif self.ports and self.server is None and self.stopped is None and now >= self.born + RUNS:
+            self.listen(self.ports.pop())
 
     def counts(self, now):
         return self.stopped is None or now < self.stopped + UNCOUNTED
 
+    def listen(self, port):
+        self.server = instance("%s-%d" % (self.job.spec["ID"], self.number), "127.0.0.1", port)
+
     def port(self):
         if self.server is None:
-            self.server = instance("%s-%d" % (self.job.spec["ID"], self.number), "127.0.0.1")
+            self.listen(0)
         return self.server.server_address[1]
 
 
@@ -76,6 +95,7 @@ class Nomad(Play):
         self.index = 10
         self.namespaces = {"default": "Default shared namespace"}
         self.jobs = {}
+        self.ports = None
         # (index, namespace, job id), oldest first.
         self.events = []
         # Jobs of which something is still to happen.
@@ -100,9 +120,7 @@ class Nomad(Play):
                 if state != getattr(allocation, "told", state):
                     self.tell(job)
                 allocation.told = state
-                if allocation.server and allocation.client_status(now) == "complete":
-                    end(allocation.server)
-                    allocation.server = None
+                allocation.settle(now)
             at_end = [one.client_status(now) == "complete" or one.stopped is None and one.is_healthy(now)
                       for one in job.allocations]
             if all(at_end) and (deployment is None or deployment["Status"] != "running"):
@@ -118,7 +136,7 @@ class Nomad(Play):
         for allocation in running[count:]:
             allocation.stopped = self.now
         for _ in range(len(running), count):
-            job.allocations.append(Allocation(job, job.started, self.now))
+            job.allocations.append(Allocation(job, job.started, self.now, self.ports))
             job.started += 1
 
     def evaluate(self, job):
@@ -303,6 +321,13 @@ class Nomad(Play):
         return Answer(200, frame)
 
     def control(self, name, asked):
+        if name == "ports":
+            # From now on there are only so many, for all jobs.
+            sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(asked["count"])]
+            self.ports = [one.getsockname()[1] for one in sockets]
+            for one in sockets:
+                one.close()
+            return {"ports": list(self.ports)}
         assert name == "jobs", name
         for id in asked["names"]:
             spec = function(id, asked.get("count", 0))

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::harness::contest::{Contest, strange};
 use crate::harness::played::is_as_recorded;
 use crate::harness::{Gateway, GatewayBuilder, Played, wait_until};
 
@@ -235,6 +236,35 @@ fn functions_that_another_provider_registered_are_found_scaled_and_called() {
     assert_eq!(call(&gateway, "one two"), "faas-fn-echo-0 2", "from zero");
     scale(&gateway, 2);
     wait_until("two are healthy", || counts(&gateway) == (2, 2));
+}
+
+#[test]
+fn a_port_that_another_allocation_takes_over_never_gets_the_first_functions_requests() {
+    let nomad = Played::nomad(&[]);
+    let port = nomad.control("/_ports", &json!({ "count": 1 }))["ports"][0].as_u64().unwrap();
+    let names = ["one", "two"];
+    for name in names {
+        // Without deployments, so that nobody has to wait for the one before.
+        let job = json!({
+            "ID": name, "Name": name, "Type": "service", "Meta": { "faas_function": name },
+            "Update": { "MaxParallel": 0 }, "TaskGroups": [{ "Name": "fn", "Count": 0, "Tasks": [{ "Name": "fn" }] }],
+        });
+        nomad.control("/v1/jobs", &json!({ "Job": job }));
+    }
+    let ask_for = |name: &str, count: u64| {
+        let body = json!({ "Count": count, "Target": { "Group": "fn" } });
+        drop(nomad.control(&format!("/v1/job/{name}/scale"), &body));
+    };
+    let tables = "[scaling]\nscale-timeout = \"2s\"\nscale-backoff = \"100ms\"\n";
+    let gateway = &Gateway::with(&format!("{}{tables}", config(nomad.address(), "nomad-scale-only", "")));
+    let port = u16::try_from(port).unwrap();
+    Contest { gateway, names, namespace: ".default", port, ask_for: &ask_for }.run();
+    let received = nomad.received();
+    for name in names {
+        let own: Vec<&str> = received.iter().map(String::as_str).filter(|line| line.starts_with(name)).collect();
+        assert!(own.len() > 20, "{received:?}");
+        assert_eq!(strange(own, name), Vec::<String>::new(), "{name} got what was for the other one");
+    }
 }
 
 /// A real agent, as `NOMAD_ADDR` and `NOMAD_TOKEN` name it, with the driver `raw_exec` on and python3 beside it.

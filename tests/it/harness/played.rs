@@ -57,16 +57,26 @@ impl Played {
         &self.facts
     }
 
-    /// Tells it something, past any gateway.
-    pub fn control(&self, path: &str, body: &Value) {
+    /// Tells it something, past any gateway, and answers what it says to that.
+    pub fn control(&self, path: &str, body: &Value) -> Value {
         let reply = Connection::tcp(&self.address).send("POST", path, &[], body.to_string().as_bytes());
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        reply.json()
     }
 
     /// The requests that came so far, as it keeps them.
     pub fn log(&self) -> Vec<Value> {
-        let log = Connection::tcp(&self.address).send("GET", "/_log", &[], b"").json();
-        log.as_array().unwrap().clone()
+        self.list("/_log")
+    }
+
+    /// The requests that came to the instances of functions: `INSTANCE got PATH`.
+    pub fn received(&self) -> Vec<String> {
+        self.list("/_received").iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn list(&self, path: &str) -> Vec<Value> {
+        let list = Connection::tcp(&self.address).send("GET", path, &[], b"").json();
+        list.as_array().unwrap().clone()
     }
 }
 
