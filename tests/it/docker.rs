@@ -11,6 +11,7 @@ use crate::harness::life_cycle::{call, counts, scale};
 use crate::harness::{Gateway, life_cycle, wait_until};
 use crate::plugin_check::passes;
 
+mod addresses;
 pub(crate) mod engine;
 mod moved;
 mod recycled;

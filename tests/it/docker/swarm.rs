@@ -145,24 +145,6 @@ fn a_service_that_is_no_function_is_not_there() {
 }
 
 #[test]
-fn a_service_that_another_provider_labelled_is_found_and_scaled() {
-    with_engine(|engine| {
-        let spec = json!({
-            "Name": "swarm-theirs", "Labels": { "com.openfaas.function": "swarm-theirs", "team": "blue" },
-            "TaskTemplate": { "ContainerSpec": { "Image": super::IMAGE, "Init": true } },
-            "Mode": { "Replicated": { "Replicas": 0 } },
-        });
-        engine.post("/services/create", &spec);
-        let gateway = swarm(engine);
-        let list = gateway.get("/system/functions").json();
-        let found = list.as_array().unwrap().iter().find(|function| function["name"] == "swarm-theirs").unwrap();
-        assert_eq!(found["labels"]["team"], "blue", "{list}");
-        scale(&gateway, "swarm-theirs", 1);
-        wait_until("it runs", || counts(&gateway, "swarm-theirs") == (1, 1));
-    });
-}
-
-#[test]
 fn a_function_of_another_namespace_is_another_function() {
     with_engine(|engine| {
         let gateway = swarm(engine);

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use nix::sched::{CloneFlags, setns};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::{Value, json};
 
 use super::{Connection, Output, Reply, wait_until};
@@ -24,6 +25,8 @@ const PODMAN: &str = include_str!("../../fixtures/podman-engine.sh");
 /// A running engine.
 pub struct Engine {
     folder: PathBuf,
+    /// The process whose mounts are the engine's.
+    keeper: u32,
     network: File,
     output: Output,
     /// Its closing is the engine's end.
@@ -59,18 +62,22 @@ pub fn with_podman(test: impl FnOnce(&'static Engine) + Send) {
 }
 
 fn within(engine: &'static Engine, test: impl FnOnce(&'static Engine) + Send) {
-    let outcome = std::thread::scope(|scope| {
-        let inside = scope.spawn(|| {
-            // Of this thread only, and of what it starts.
-            setns(&engine.network, CloneFlags::CLONE_NEWNET).expect("enter the engine's network");
-            test(engine);
-        });
-        inside.join()
-    });
-    if let Err(panic) = outcome {
+    if let Err(panic) = in_network(&engine.network, || test(engine)) {
         eprintln!("{:-^100}\n{}{:-^100}", " the engine said ", tail(&engine.output.text()), "");
         std::panic::resume_unwind(panic);
     }
+}
+
+/// Runs something, and what it starts, in a network namespace.
+fn in_network(network: &File, work: impl FnOnce() + Send) -> std::thread::Result<()> {
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            // Of this thread only, and of what it starts.
+            setns(network, CloneFlags::CLONE_NEWNET).expect("enter the engine's network");
+            work();
+        });
+        inside.join()
+    })
 }
 
 /// The last lines of a text.
@@ -101,8 +108,9 @@ impl Engine {
             std::os::unix::net::UnixStream::connect(&socket).is_ok()
                 && Connection::unix(&socket).send("GET", "/_ping", &[], b"").status == 200
         });
-        let network = File::open(format!("/proc/{}/ns/net", child.id())).unwrap();
-        Self { folder, network, output, _pipe: pipe }
+        let keeper = child.id();
+        let network = File::open(format!("/proc/{keeper}/ns/net")).unwrap();
+        Self { folder, keeper, network, output, _pipe: pipe }
     }
 
     /// Makes the image from the one program that it holds; `name` is how the engine wants its name.
@@ -146,6 +154,34 @@ impl Engine {
     pub fn containers(&self, label: &str) -> Vec<Value> {
         let filters = format!("%7B%22label%22%3A%5B%22{label}%22%5D%7D");
         self.get(&format!("/containers/json?all=true&filters={filters}")).as_array().unwrap().clone()
+    }
+
+    /// Makes a network that reaches over all machines of the swarm.
+    pub fn overlay(&self, name: &str) {
+        self.post("/networks/create", &json!({ "Name": name, "Driver": "overlay", "Attachable": true }));
+    }
+
+    /// Runs a test, and what it starts, as a container in `network` would run: in that network, and with the names
+    /// that the engine resolves there.
+    pub fn inside(&self, network: &str, test: impl FnOnce() + Send) {
+        let body = json!({ "Image": IMAGE, "HostConfig": { "Init": true, "NetworkMode": network } });
+        let id = self.post("/containers/create", &body)["Id"].as_str().unwrap().to_owned();
+        self.post(&format!("/containers/{id}/start"), &Value::Null);
+        let place = self.get(&format!("/containers/{id}/json"))["NetworkSettings"]["SandboxKey"].clone();
+        let place = format!("/proc/{}/root{}", self.keeper, place.as_str().unwrap());
+        let resolver = self.folder.join(format!("resolv.conf.{id}"));
+        std::fs::write(&resolver, "nameserver 127.0.0.11\noptions ndots:0\n").unwrap();
+        let outcome = in_network(&File::open(place).unwrap(), || {
+            unshare(CloneFlags::CLONE_NEWNS).expect("mounts of its own");
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("they stay its own");
+            mount(Some(&resolver), "/etc/resolv.conf", none, MsFlags::MS_BIND, none).expect("the engine's resolver");
+            test();
+        });
+        self.ask("DELETE", &format!("/containers/{id}?force=true"), &Value::Null);
+        if let Err(panic) = outcome {
+            std::panic::resume_unwind(panic);
+        }
     }
 
     /// Makes a container that listens on `address:port`, does not start it, and answers its id.
