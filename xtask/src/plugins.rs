@@ -23,6 +23,9 @@ const DEBIAN: [&str; 4] = ["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22
 /// Where Debian puts that compiler.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
+/// The oldest compiler that the plugins are written for.
+const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
+
 /// The sources of the library, where Debian's compiler looks for them.
 const DEBIAN_LIBRARY: &str = "/usr/lib/rustlib/src/rust/library";
 
@@ -229,10 +232,27 @@ fn rustup(target: &str) -> Task {
 }
 
 fn debian() -> Task {
-    if Path::new(DEBIAN_LIBRARY).is_dir() && Path::new(DEBIAN_RUSTC).is_file() && has("wasm-ld-22") {
+    let is_there = || Path::new(DEBIAN_LIBRARY).is_dir() && has("wasm-ld-22");
+    let said = || Command::new(DEBIAN_RUSTC).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    if is_there() && is_new_enough(&String::from_utf8_lossy(&said())) {
         return Ok(());
     }
-    debian::install(&DEBIAN)
+    debian::install(&DEBIAN)?;
+    let said = String::from_utf8_lossy(&said()).trim().to_owned();
+    if is_new_enough(&said) {
+        return Ok(());
+    }
+    Err(format!("{DEBIAN_RUSTC} is {said:?}, and plugins need {OLDEST}: newer ones are in Debian's security updates"))
+}
+
+/// Whether a compiler that says this of its version is one that the plugins can be built with.
+fn is_new_enough(said: &str) -> bool {
+    fn number(version: &str) -> Option<(u32, u32)> {
+        let mut parts = version.split('.').map(|part| part.parse().ok());
+        Some((parts.next()??, parts.next()??))
+    }
+    let version = said.strip_prefix("rustc ").and_then(|rest| number(rest.split([' ', '-']).next()?));
+    version.is_some() && version >= number(OLDEST)
 }
 
 /// Whether the compiler in use has the standard library of `target`.
@@ -241,4 +261,21 @@ pub(crate) fn has_library(target: &str) -> bool {
     let printed =
         Command::new(rustc).args(["--print", "target-libdir", "--target", target]).current_dir(root()).output();
     printed.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compiler_that_is_too_old_is_not_taken() {
+        for good in
+            ["rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)", "rustc 1.95.0", "rustc 2.0.0-beta.1"]
+        {
+            assert!(is_new_enough(good), "{good}");
+        }
+        for bad in ["rustc 1.85.0 (4d91de4e4 2025-02-17)", "rustc 1.9.0", "rustc", "", "no such file"] {
+            assert!(!is_new_enough(bad), "{bad}");
+        }
+    }
 }
