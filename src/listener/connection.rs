@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::FutureExt as _;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -14,7 +15,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 
 use super::stream::Stream;
 use super::{Config, HEADER_FIELDS, Listener, Peer, Service};
@@ -54,6 +54,16 @@ impl Connection {
     }
 }
 
+/// What a connection is told while it is served.
+enum Signal {
+    /// A header timeout has passed.
+    Quiet,
+    /// The gateway drains.
+    Draining,
+    /// The drain's grace is over.
+    Ended,
+}
+
 async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Peer>, service: S) {
     // Responses are written in one piece: waiting for more would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
@@ -79,18 +89,24 @@ async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Pee
     });
     let builder = builder(&listener.config);
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), answer));
-    let mut draining = pin!(listener.drain.draining());
-    let mut ended = pin!(listener.drain.ended());
     // One timer for the whole connection: hyper's own would be set anew for each request, and begins
     // only when it knows which HTTP is spoken, so that a client that says nothing would stay for ever.
     let period = listener.config.header_timeout;
-    let mut idle = pin!(tokio::time::sleep(period));
+    let quiet = || tokio::time::sleep(period).map(|()| Signal::Quiet);
+    // Each is polled only when it has something to say: polling the drain takes a lock that all connections share.
+    let mut signals = FuturesUnordered::new();
+    signals.push(listener.drain.draining().map(|()| Signal::Draining).boxed());
+    signals.push(listener.drain.ended().map(|()| Signal::Ended).boxed());
+    signals.push(quiet().boxed());
     let mut is_first = true;
-    let mut is_draining = false;
     let served = loop {
-        tokio::select! {
+        let signal = tokio::select! {
+            biased;
             served = connection.as_mut() => break served,
-            () = idle.as_mut() => {
+            Some(signal) = signals.next() => signal,
+        };
+        match signal {
+            Signal::Quiet => {
                 match (has_asked.swap(false, Ordering::Relaxed), is_first) {
                     // Nothing was asked yet: there is nobody to be graceful to.
                     (false, true) => return,
@@ -98,13 +114,10 @@ async fn serve<S: Service>(listener: &Listener, stream: TcpStream, peer: Arc<Pee
                     (false, false) => connection.as_mut().graceful_shutdown(),
                     (true, _) => is_first = false,
                 }
-                idle.as_mut().reset(Instant::now() + period);
+                signals.push(quiet().boxed());
             }
-            () = draining.as_mut(), if !is_draining => {
-                is_draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = ended.as_mut() => return,
+            Signal::Draining => connection.as_mut().graceful_shutdown(),
+            Signal::Ended => return,
         }
     };
     if let Err(error) = served {
