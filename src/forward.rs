@@ -33,7 +33,7 @@ pub use error::Error;
 use crate::query::{Endpoint, Target, Via};
 use crate::scaler::{AddressPolicy, EndpointRef, Pick};
 use crate::shutdown::Drain;
-use crate::upstream::{self, AddressCheck, Place, Pool, Protocol, SendError, Timeouts, Tls};
+use crate::upstream::{self, AddressCheck, Place, Pool, Protocol, Timeouts, Tls};
 
 /// The default of [`Config::upstream_timeout`], OpenFaaS's `upstream_timeout`.
 pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(60);
@@ -166,29 +166,26 @@ impl Forward {
     /// Dropping it closes the connection; the function may have seen the request.
     pub async fn send(&self, outbound: &mut Outbound, pick: Pick) -> Result<Response<ResponseBody>, Error> {
         let aim = self.aim(&pick)?;
-        let Some(mut request) = outbound.request.take() else {
-            return Err(Error::BadEndpoint("nothing to send".into()));
-        };
-        if let Err(error) = aim.point(&mut request, outbound) {
-            outbound.request = Some(request);
-            return Err(error);
+        let Outbound { request, uri, rest_at, upgrade, is_repeatable } = outbound;
+        let mut spare = None;
+        if let Some(request) = request {
+            let path = path(&aim.prefix, uri, *rest_at)?;
+            aim.point(request, path, upgrade.as_ref().map(|(protocol, _client)| protocol))?;
+            spare = is_repeatable.then(|| Box::new(head_of(request)));
         }
-        let spare = outbound.is_repeatable.then(|| Box::new(head_of(&request)));
         let timeouts = Timeouts { connect: self.config.connect_timeout, response: self.config.upstream_timeout };
         match self.pool.send(&aim.target, request, timeouts).await {
             Ok(response) => Ok(self.back(response, outbound, pick)),
-            Err(SendError { error, request: Some(unsent) }) => {
-                outbound.request = Some(*unsent);
-                Err(Error::Upstream(error))
-            }
-            Err(SendError { error, request: None }) => {
-                if let Some(body) = RequestBodyError::behind(&error) {
-                    return Err(body.into());
-                }
-                if error.is_without_response() {
-                    // Once is enough: an instance that closes twice without a word will do so again.
-                    outbound.is_repeatable = false;
-                    outbound.request = spare.map(|spare| *spare);
+            Err(error) => {
+                if request.is_none() {
+                    if let Some(body) = RequestBodyError::behind(&error) {
+                        return Err(body.into());
+                    }
+                    if error.is_without_response() {
+                        // Once is enough: an instance that closes twice without a word will do so again.
+                        *is_repeatable = false;
+                        *request = spare.map(|spare| *spare);
+                    }
                 }
                 Err(Error::Upstream(error))
             }
@@ -264,8 +261,13 @@ struct Aim {
 }
 
 impl Aim {
-    fn point(self: &Aim, request: &mut Request<RequestBody>, outbound: &Outbound) -> Result<(), Error> {
-        let path = path(&self.prefix, &outbound.uri, outbound.rest_at)?;
+    /// Makes a request one for this endpoint; it may have been one for another before.
+    fn point(
+        &self,
+        request: &mut Request<RequestBody>,
+        path: PathAndQuery,
+        upgrade: Option<&HeaderValue>,
+    ) -> Result<(), Error> {
         *request.uri_mut() = match &self.absolute {
             None => Uri::from(path),
             Some((scheme, authority)) => {
@@ -286,7 +288,7 @@ impl Aim {
                 // hyper would leave out the body of a GET that does not say so.
                 headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
-            if let Some((protocol, _client)) = &outbound.upgrade {
+            if let Some(protocol) = upgrade {
                 headers::set_upgrade(headers, protocol.clone());
             }
         } else {

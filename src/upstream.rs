@@ -17,6 +17,6 @@ mod stream;
 mod tests;
 
 pub use connect::{AddressCheck, Place, Protocol, Target, Tls};
-pub use error::{Error, SendError};
+pub use error::Error;
 pub use never::never_dialled;
-pub use pool::{Body, Config, Pool, Timeouts};
+pub use pool::{Body, Config, HEADER_FIELDS, Pool, Timeouts};

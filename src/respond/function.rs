@@ -209,6 +209,7 @@ fn of_upstream(error: &upstream::Error, function: &FunctionRef) -> Problem {
         | Error::NoAddress(_)
         | Error::Connect { .. }
         | Error::ConnectTimeout { .. }
+        | Error::NothingToSend
         | Error::Unsent(_) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "upstream_unreachable",

@@ -59,6 +59,9 @@ pub enum Error {
         /// What TLS said.
         source: io::Error,
     },
+    /// There was no request to send.
+    #[error("there is no request to send")]
+    NothingToSend,
     /// The connection was lost before a byte of the request was written.
     #[error("the connection was closed before the request was sent")]
     Unsent(#[source] hyper::Error),
@@ -104,6 +107,7 @@ impl Error {
             | Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::Tls { .. }
+            | Self::NothingToSend
             | Self::Unsent(_) => true,
         }
     }
@@ -118,19 +122,4 @@ fn is_reset(error: &hyper::Error) -> bool {
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
         )
     })
-}
-
-/// A failed [`Pool::send`](super::Pool::send).
-pub struct SendError<B> {
-    /// What happened.
-    pub error: Error,
-    /// The request, to be sent again; present exactly if no byte of it was written. Boxed, since
-    /// a request is large and errors are rare.
-    pub request: Option<Box<http::Request<B>>>,
-}
-
-impl<B> std::fmt::Debug for SendError<B> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SendError").field("error", &self.error).field("unsent", &self.request.is_some()).finish()
-    }
 }

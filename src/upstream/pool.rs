@@ -1,6 +1,7 @@
 //! Connections that wait for their next request.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,9 +15,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus::IntCounter;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
-use super::{Error, Protocol, SendError, Target, connect};
+use super::{Error, Protocol, Target, connect};
 
 /// The bounds of a [`Pool`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// The most bytes of the header section of a response. Default 64 KiB, at least 8 KiB.
     pub header_bytes: usize,
-    /// The most fields of the header section of a response. Default 256.
+    /// The most fields of the header section of a response. Default [`HEADER_FIELDS`].
     pub header_fields: usize,
 }
 
@@ -40,10 +41,14 @@ impl Default for Config {
             idle: 1024,
             idle_timeout: Duration::from_secs(60),
             header_bytes: 64 << 10,
-            header_fields: 256,
+            header_fields: HEADER_FIELDS,
         }
     }
 }
+
+/// The default of [`Config::header_fields`]: so many hyper reads without an allocation for each response. Any
+/// other number costs a hundredth of a forwarded request's processor time.
+pub const HEADER_FIELDS: usize = 100;
 
 /// hyper refuses smaller buffers.
 const HEADER_BYTES_MIN: usize = 8 << 10;
@@ -84,7 +89,7 @@ struct Idle<B> {
 
 struct Kept<B> {
     /// The one that was used last is at the end and is used next, so that a pool that grew in a burst shrinks again.
-    http1: Vec<(http1::SendRequest<B>, Instant)>,
+    http1: Vec<(Http1<B>, Instant)>,
     http2: Option<(http2::SendRequest<B>, Instant)>,
 }
 
@@ -94,9 +99,37 @@ impl<B> Default for Kept<B> {
     }
 }
 
+/// An HTTP/1.1 connection.
+struct Http1<B> {
+    sender: http1::SendRequest<B>,
+    /// Stays set while the connection waits: to move a timer's end is one atomic exchange, where to set and
+    /// to remove one takes the lock of the runtime's timers twice.
+    timer: Pin<Box<Sleep>>,
+}
+
+impl<B> Http1<B> {
+    fn new(sender: http1::SendRequest<B>, timeout: Duration) -> Self {
+        Self { sender, timer: Box::pin(tokio::time::sleep(timeout)) }
+    }
+}
+
+/// Waits for `answer`, but at most for `timeout`; `None` if it is over.
+async fn in_time<T>(
+    mut timer: Pin<&mut Sleep>,
+    timeout: Duration,
+    mut answer: Pin<Box<impl Future<Output = T>>>,
+) -> Option<T> {
+    timer.as_mut().reset(Instant::now() + timeout);
+    poll_fn(|cx| match answer.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
+
 /// A connection that is free for a request.
 enum Sender<B> {
-    Http1(http1::SendRequest<B>),
+    Http1(Http1<B>),
     Http2(http2::SendRequest<B>),
 }
 
@@ -115,17 +148,20 @@ where
     /// Sends a request over an idle connection or a new one and answers with the head of the
     /// response. Connections that turn out to be closed before a byte was written are passed over.
     ///
+    /// `request` is taken; where no byte of it was written, it is there again afterwards. It is handed over like
+    /// this, since a request is large and every copy of one counts.
+    ///
     /// # Errors
-    /// [`SendError::request`] holds the request again if no byte of it was written.
+    /// What happened; [`Error::NothingToSend`] if there was no request.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; the server may have seen the request.
     pub async fn send(
         &self,
         target: &Target,
-        mut request: Request<B>,
+        request: &mut Option<Request<B>>,
         timeouts: Timeouts,
-    ) -> Result<Response<Body<B>>, SendError<B>> {
+    ) -> Result<Response<Body<B>>, Error> {
         let mut is_new = false;
         loop {
             let sender = match self.0.take(target) {
@@ -133,14 +169,11 @@ where
                 None => {
                     is_new = true;
                     // Rare and large: boxed, so that the future of a request over a kept connection stays small.
-                    match Box::pin(self.open(target, timeouts.connect)).await {
-                        Ok(sender) => sender,
-                        Err(error) => return Err(SendError { error, request: Some(Box::new(request)) }),
-                    }
+                    Box::pin(self.open(target, timeouts.connect)).await?
                 }
             };
             match self.exchange(target, sender, request, timeouts.response).await {
-                Err(SendError { error: Error::Unsent(_), request: Some(unsent) }) if !is_new => request = *unsent,
+                Err(Error::Unsent(_)) if !is_new => {}
                 answer => return answer,
             }
         }
@@ -165,26 +198,29 @@ where
         &self,
         target: &Target,
         sender: Sender<B>,
-        request: Request<B>,
+        request: &mut Option<Request<B>>,
         timeout: Duration,
-    ) -> Result<Response<Body<B>>, SendError<B>> {
-        let late = |_elapsed| SendError { error: Error::ResponseTimeout(timeout), request: None };
+    ) -> Result<Response<Body<B>>, Error> {
+        let Some(sent) = request.take() else { return Err(Error::NothingToSend) };
+        let late = Error::ResponseTimeout(timeout);
         // hyper's future holds the request until it is sent, and futures are copied with all they hold:
         // one small allocation costs less.
         match sender {
-            Sender::Http1(mut sender) => {
-                let answer = Box::pin(sender.try_send_request(request));
-                let response = tokio::time::timeout(timeout, answer).await.map_err(late)?.map_err(failed)?;
+            Sender::Http1(mut connection) => {
+                let answer = Box::pin(connection.sender.try_send_request(sent));
+                let answered = in_time(connection.timer.as_mut(), timeout, answer).await.ok_or(late)?;
+                let response = answered.map_err(|error| failed(error, request))?;
                 // An upgraded connection is no longer HTTP, so it does not come back.
-                let sender = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(sender);
+                let connection = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(connection);
                 Ok(response.map(|incoming| {
-                    let back = sender.map(|sender| Back { pool: Arc::clone(&self.0), target: target.clone(), sender });
-                    Body::new(incoming, back)
+                    let back = |connection| Back { pool: Arc::clone(&self.0), target: target.clone(), connection };
+                    Body::new(incoming, connection.map(back))
                 }))
             }
             Sender::Http2(mut sender) => {
-                let answer = Box::pin(sender.try_send_request(request));
-                let response = tokio::time::timeout(timeout, answer).await.map_err(late)?.map_err(failed)?;
+                let answer = Box::pin(sender.try_send_request(sent));
+                let answered = tokio::time::timeout(timeout, answer).await.map_err(|_elapsed| late)?;
+                let response = answered.map_err(|error| failed(error, request))?;
                 Ok(response.map(|incoming| Body::new(incoming, None)))
             }
         }
@@ -196,15 +232,15 @@ where
         let config = &self.0.config;
         let sender = match target.protocol {
             Protocol::Http1 => {
-                let (sender, driver) = http1::Builder::new()
-                    .max_buf_size(config.header_bytes.max(HEADER_BYTES_MIN))
-                    .max_headers(config.header_fields)
-                    .handshake(stream)
-                    .await
-                    .map_err(Error::Unsent)?;
+                let mut builder = http1::Builder::new();
+                builder.max_buf_size(config.header_bytes.max(HEADER_BYTES_MIN));
+                if config.header_fields != HEADER_FIELDS {
+                    builder.max_headers(config.header_fields);
+                }
+                let (sender, driver) = builder.handshake(stream).await.map_err(Error::Unsent)?;
                 // What the driver fails with is also told to whoever waits for its response.
                 tokio::spawn(async move { drop(driver.with_upgrades().await) });
-                Sender::Http1(sender)
+                Sender::Http1(Http1::new(sender, timeout))
             }
             Protocol::Http2 => {
                 let (sender, driver) = http2::Builder::new(TokioExecutor::new())
@@ -226,12 +262,10 @@ where
     }
 }
 
-fn failed<B>(error: TrySendError<Request<B>>) -> SendError<B> {
-    let mut error = error;
-    match error.take_message() {
-        Some(request) => SendError { error: Error::Unsent(error.into_error()), request: Some(Box::new(request)) },
-        None => SendError { error: Error::Broken(error.into_error()), request: None },
-    }
+/// What happened; the request goes back to where it was taken if no byte of it was written.
+fn failed<B>(mut error: TrySendError<Request<B>>, request: &mut Option<Request<B>>) -> Error {
+    *request = error.take_message();
+    if request.is_some() { Error::Unsent(error.into_error()) } else { Error::Broken(error.into_error()) }
 }
 
 impl<B> Shared<B> {
@@ -256,7 +290,7 @@ impl<B> Shared<B> {
         let mut busy = 0;
         while busy < BUSY_LOOKED_AT && index > 0 {
             index -= 1;
-            let Some((sender, _since)) = kept.http1.get(index) else { break };
+            let Some((Http1 { sender, .. }, _since)) = kept.http1.get(index) else { break };
             if sender.is_ready() {
                 idle.count -= 1;
                 return Some(Sender::Http1(kept.http1.remove(index).0));
@@ -271,8 +305,8 @@ impl<B> Shared<B> {
         None
     }
 
-    fn put(&self, target: Target, sender: http1::SendRequest<B>) {
-        if sender.is_closed() {
+    fn put(&self, target: Target, connection: Http1<B>) {
+        if connection.sender.is_closed() {
             return;
         }
         let mut idle = self.lock();
@@ -282,7 +316,7 @@ impl<B> Shared<B> {
         }
         let kept = idle.by_target.entry(target).or_default();
         if kept.http1.len() < self.config.idle_per_target {
-            kept.http1.push((sender, Instant::now()));
+            kept.http1.push((connection, Instant::now()));
             idle.count += 1;
         }
     }
@@ -293,7 +327,7 @@ impl<B> Shared<B> {
         let timeout = self.config.idle_timeout;
         let mut count = 0;
         idle.by_target.retain(|_target, kept| {
-            kept.http1.retain(|(sender, since)| !sender.is_closed() && now.duration_since(*since) < timeout);
+            kept.http1.retain(|(kept, since)| !kept.sender.is_closed() && now.duration_since(*since) < timeout);
             kept.http2.take_if(|(sender, used)| sender.is_closed() || now.duration_since(*used) >= timeout);
             count += kept.http1.len();
             !kept.http1.is_empty() || kept.http2.is_some()
@@ -316,7 +350,7 @@ async fn sweep<B>(pool: Weak<Shared<B>>, idle_timeout: Duration) {
 struct Back<B> {
     pool: Arc<Shared<B>>,
     target: Target,
-    sender: http1::SendRequest<B>,
+    connection: Http1<B>,
 }
 
 /// The body of a response. Once it was read to its end its connection is free for the next
@@ -340,8 +374,8 @@ impl<B> Body<B> {
     }
 
     fn release(&mut self) {
-        if let Some(Back { pool, target, sender }) = self.back.take() {
-            pool.put(target, sender);
+        if let Some(Back { pool, target, connection }) = self.back.take() {
+            pool.put(target, connection);
         }
     }
 }

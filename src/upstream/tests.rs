@@ -55,7 +55,7 @@ async fn echo() -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 async fn exchange(pool: &Pool<Full<Bytes>>, target: &Target, uri: &str) -> Bytes {
-    let response = pool.send(target, request(uri), SOON).await.unwrap();
+    let response = pool.send(target, &mut Some(request(uri)), SOON).await.unwrap();
     response.into_body().collect().await.unwrap().to_bytes()
 }
 
@@ -67,6 +67,7 @@ async fn a_connection_serves_one_request_after_the_other() {
         assert_eq!(exchange(&pool, &tcp(address), "/").await, "hello");
     }
     assert_eq!((connections.load(Ordering::SeqCst), opened.get(), pool.idle()), (1, 1, 1));
+    assert!(matches!(pool.send(&tcp(address), &mut None, SOON).await, Err(Error::NothingToSend)));
 }
 
 #[tokio::test]
@@ -101,9 +102,10 @@ async fn an_address_that_the_check_refuses_is_never_dialled() {
     let (pool, opened) = pool(Config::default());
     let check = |_host: &str, _address: SocketAddr| Err("not today".to_owned());
     let target = Target { check: Some(Arc::new(check)), ..tcp(address) };
-    let failed = pool.send(&target, request("/"), SOON).await.unwrap_err();
-    assert!(matches!(failed.error, Error::AddressDenied { .. }), "{failed:?}");
-    assert!(failed.request.is_some());
+    let mut request = Some(request("/"));
+    let failed = pool.send(&target, &mut request, SOON).await.unwrap_err();
+    assert!(matches!(failed, Error::AddressDenied { .. }), "{failed:?}");
+    assert!(request.is_some());
     assert_eq!((connections.load(Ordering::SeqCst), opened.get()), (0, 0));
 }
 
@@ -113,8 +115,9 @@ async fn a_refused_connect_hands_the_request_back() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let (pool, _opened) = pool(Config::default());
-    let failed = pool.send(&tcp(address), request("/"), SOON).await.unwrap_err();
-    assert!(failed.error.is_refused() && failed.error.is_unsent() && failed.request.is_some(), "{failed:?}");
+    let mut request = Some(request("/"));
+    let failed = pool.send(&tcp(address), &mut request, SOON).await.unwrap_err();
+    assert!(failed.is_refused() && failed.is_unsent() && request.is_some(), "{failed:?}");
 }
 
 #[tokio::test]
@@ -148,9 +151,10 @@ async fn a_broken_response_does_not_hand_the_request_back() {
         let _read = stream.read(&mut [0; 1024]).await.unwrap();
     });
     let (pool, _opened) = pool(Config::default());
-    let failed = pool.send(&tcp(address), request("/"), SOON).await.unwrap_err();
-    assert!(matches!(failed.error, Error::Broken(_)) && failed.request.is_none(), "{failed:?}");
-    assert!(failed.error.is_without_response() && !failed.error.is_unsent());
+    let mut request = Some(request("/"));
+    let failed = pool.send(&tcp(address), &mut request, SOON).await.unwrap_err();
+    assert!(matches!(failed, Error::Broken(_)) && request.is_none(), "{failed:?}");
+    assert!(failed.is_without_response() && !failed.is_unsent());
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,9 +162,10 @@ async fn a_server_that_does_not_answer_in_time_is_a_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (pool, _opened) = pool(Config::default());
-    let failed = pool.send(&tcp(address), request("/"), SOON).await.unwrap_err();
-    assert!(matches!(failed.error, Error::ResponseTimeout(_)), "{failed:?}");
-    assert!(failed.error.is_timeout() && failed.request.is_none());
+    let mut request = Some(request("/"));
+    let failed = pool.send(&tcp(address), &mut request, SOON).await.unwrap_err();
+    assert!(matches!(failed, Error::ResponseTimeout(_)), "{failed:?}");
+    assert!(failed.is_timeout() && request.is_none());
 }
 
 #[tokio::test]
@@ -174,7 +179,7 @@ async fn a_body_dropped_half_way_closes_its_connection() {
         stream.read(&mut [0; 16]).await
     });
     let (pool, _opened) = pool(Config::default());
-    let response = pool.send(&tcp(address), request("/"), SOON).await.unwrap();
+    let response = pool.send(&tcp(address), &mut Some(request("/")), SOON).await.unwrap();
     drop(response);
     assert!(!matches!(server.await.unwrap(), Ok(read) if read > 0));
     assert_eq!(pool.idle(), 0);
@@ -185,7 +190,8 @@ async fn no_more_idle_connections_are_kept_than_the_bound() {
     let (address, _connections) = echo().await;
     let (pool, opened) = pool(Config { idle_per_target: 1, ..Config::default() });
     let target = tcp(address);
-    let (one, other) = tokio::join!(pool.send(&target, request("/"), SOON), pool.send(&target, request("/"), SOON));
+    let (mut first, mut second) = (Some(request("/")), Some(request("/")));
+    let (one, other) = tokio::join!(pool.send(&target, &mut first, SOON), pool.send(&target, &mut second, SOON));
     drop(one.unwrap().into_body().collect().await.unwrap());
     drop(other.unwrap().into_body().collect().await.unwrap());
     assert_eq!((opened.get(), pool.idle()), (2, 1));

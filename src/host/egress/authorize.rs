@@ -174,8 +174,11 @@ impl Gate {
         head.uri = uri;
         let request =
             self.prepare(&head, RequestBody::whole(Bytes::new()), None, held).map_err(|error| error.to_string())?;
-        let response =
-            self.pool.send(held.client.target(), request, timeouts).await.map_err(|failed| failed.error.to_string())?;
+        let response = self
+            .pool
+            .send(held.client.target(), &mut Some(request), timeouts)
+            .await
+            .map_err(|error| error.to_string())?;
         if response.status() != StatusCode::OK {
             return Err(format!("the platform answered {}", response.status()));
         }

@@ -68,7 +68,7 @@ pub(super) async fn fetch(
         request.headers_mut().insert(header::AUTHORIZATION, value);
     }
     let target = target(connect)?;
-    let response = pool.send(&target, request, TIMEOUTS).await.map_err(|failed| chain(&failed.error))?;
+    let response = pool.send(&target, &mut Some(request), TIMEOUTS).await.map_err(|error| chain(&error))?;
     if response.status() != StatusCode::OK {
         return Err(format!("it answered {}", response.status()));
     }

@@ -278,6 +278,7 @@ impl EgressError {
                 | upstream::Error::Connect { .. }
                 | upstream::Error::ConnectTimeout { .. }
                 | upstream::Error::ResponseTimeout(_)
+                | upstream::Error::NothingToSend
                 | upstream::Error::Unsent(_) => true,
                 upstream::Error::Broken(_) => source.is_without_response(),
             },

@@ -164,8 +164,8 @@ impl Gate {
         meter: &EgressMeter,
         timeouts: upstream::Timeouts,
     ) -> Result<Response<upstream::Body<RequestBody>>, EgressError> {
-        let sent = self.pool.send(target, request, timeouts).await;
-        sent.map_err(|failed| self.not_answered(failed.error, meter))
+        let sent = self.pool.send(target, &mut Some(request), timeouts).await;
+        sent.map_err(|error| self.not_answered(error, meter))
     }
 
     /// Where the request goes instead of the grant's own place, if it is led elsewhere.
