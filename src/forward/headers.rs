@@ -1,7 +1,7 @@
 //! What a header section loses and gains on its way through, edited in place.
 
 use http::header::{
-    CONNECTION, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    CONNECTION, COOKIE, EXPECT, Entry, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Request, Version};
@@ -22,16 +22,22 @@ fn is_kept(name: &HeaderName) -> bool {
         || name.as_str().starts_with("x-forwarded-")
 }
 
-/// Removes what is meant for the next hop only (RFC 9110 section 7.6.1), with the fields that
-/// `Connection` names. `Trailer` stays: it tells of fields that are passed on.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Whether a field is meant for the next hop only (RFC 9110 section 7.6.1). `Trailer` is not: it tells of fields
+/// that are passed on.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [CONNECTION, PROXY_CONNECTION, KEEP_ALIVE, TE, TRANSFER_ENCODING, UPGRADE].contains(name)
+}
+
+/// Removes what is meant for the next hop only, with the fields that `Connection` names, and what `is_other` says.
+fn remove_hop_by_hop(headers: &mut HeaderMap, is_other: impl Fn(&HeaderName) -> bool) {
     if headers.contains_key(CONNECTION) {
         for name in named_by_connection(headers) {
             headers.remove(name);
         }
-        headers.remove(CONNECTION);
     }
-    for name in [PROXY_CONNECTION, KEEP_ALIVE, TE, TRANSFER_ENCODING, UPGRADE] {
+    // A look at each field that is there costs less than a search for each that might be.
+    let is_removed = |name: &&HeaderName| is_hop_by_hop(name) || is_other(name);
+    while let Some(name) = headers.keys().find(is_removed).cloned() {
         headers.remove(name);
     }
 }
@@ -76,10 +82,8 @@ pub(super) fn edit_request<B>(request: &mut Request<B>, client: &HeaderValue) {
     let version = request.version();
     let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     let headers = request.headers_mut();
-    remove_hop_by_hop(headers);
-    headers.remove(PROXY_AUTHORIZATION);
     // The gateway's own server answers 100 as soon as the body is asked for.
-    headers.remove(EXPECT);
+    remove_hop_by_hop(headers, |name| [PROXY_AUTHORIZATION, EXPECT].contains(name));
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -87,19 +91,17 @@ pub(super) fn edit_request<B>(request: &mut Request<B>, client: &HeaderValue) {
         join_cookies(headers);
     }
     // An absolute target is what counts (RFC 9112 section 3.2.2); HTTP/2 has nothing else.
-    if let Some(host) = authority.or_else(|| headers.get(HOST).cloned())
-        && !headers.contains_key(FORWARDED_HOST)
-    {
-        headers.insert(FORWARDED_HOST, host);
+    if let Some(host) = authority.or_else(|| headers.get(HOST).cloned()) {
+        headers.entry(FORWARDED_HOST).or_insert(host);
     }
-    if !headers.contains_key(FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    match headers.entry(FORWARDED_FOR) {
+        Entry::Vacant(none) => drop(none.insert(client.clone())),
+        Entry::Occupied(mut chain) => {
+            let chained = appended(chain.get(), client);
+            chain.insert(chained);
+        }
     }
-    let chain = match headers.get(FORWARDED_FOR) {
-        None => client.clone(),
-        Some(before) => appended(before, client),
-    };
-    headers.insert(FORWARDED_FOR, chain);
 }
 
 fn appended(before: &HeaderValue, client: &HeaderValue) -> HeaderValue {
@@ -124,8 +126,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 /// Makes a function's response one of the gateway's.
 pub(super) fn edit_response(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    headers.remove(PROXY_AUTHENTICATE);
+    remove_hop_by_hop(headers, |name| name == PROXY_AUTHENTICATE);
 }
 
 #[cfg(test)]
