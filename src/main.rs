@@ -11,6 +11,10 @@ use wicketgate::cli::{Cli, Command, EXIT_START, EXIT_USAGE, Serve, logging, watc
 use wicketgate::config::{chain, places};
 use wicketgate::plugin::compile;
 
+/// Each request allocates buffers of several kilobytes, which the system's allocator splits and merges each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if let Some(arguments) = watchdog_arguments(std::env::args_os()) {
         return wicketgate::watchdog::run(arguments);

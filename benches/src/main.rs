@@ -25,6 +25,10 @@ use std::time::Duration;
 
 use measure::Report;
 
+/// The gateway's own, for both sides of a comparison.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "\
 usage: cargo xtask bench [-- [--gate] [--rounds N] [GROUP ...]]
 
