@@ -160,7 +160,7 @@ impl Invoke {
 
         // 3. Forward. Only now it is known that the function exists, so only now it is counted.
         let counted = known.unwrap_or_else(|| self.known.add(name, &function));
-        let mut account = Account::start(counted);
+        let mut account = Account::start(counted, ready.at);
         let forwarded = match self.forward.prepare(request, rest_at, peer) {
             Ok(mut outbound) => self.forward(&call, &mut ready, &mut outbound).await,
             Err(error) => Err(Problem::of_forwarding(&error, &function)),
@@ -179,7 +179,7 @@ impl Invoke {
         };
         let fields = response.headers_mut();
         // What the function says of these replaces what the gateway says, as in OpenFaaS.
-        fields.entry(CALL_ID).or_insert_with(|| call_id.value().clone());
+        fields.entry(CALL_ID).or_insert(call_id.into_value());
         fields.entry(START_TIME).or_insert(started);
         if let Some(waited) = ready.waited {
             fields.append(SERVER_TIMING, scale_timing(waited));
@@ -250,7 +250,9 @@ impl Invoke {
 
 fn start_time() -> HeaderValue {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    HeaderValue::from(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    let mut digits = itoa::Buffer::new();
+    // Digits are always a field's value.
+    HeaderValue::from_str(digits.format(since.as_nanos())).unwrap_or_else(|_never| HeaderValue::from_static("0"))
 }
 
 /// W3C Server Timing: durations are in milliseconds.

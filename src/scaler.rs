@@ -80,6 +80,8 @@ pub struct Ready {
     pub waited: Option<Duration>,
     /// Which generation of the provider's plugin said so.
     pub generation: Generation,
+    /// When this was made.
+    pub at: Instant,
 }
 
 impl fmt::Debug for Ready {
@@ -159,6 +161,7 @@ impl Scaler {
             endpoints: Arc::clone(endpoints),
             waited: None,
             generation: snapshot.status.generation,
+            at: now,
         })
     }
 
@@ -180,10 +183,11 @@ impl Scaler {
             Ok(outcome) => outcome.clone(),
             Err(_ended) => None,
         };
-        let waited = began.elapsed();
+        let at = Instant::now();
+        let waited = at - began;
         self.shared.meters.waits.observe(waited.as_secs_f64());
         let Found { endpoints, generation } = outcome.unwrap_or(Err(ScaleError::ShuttingDown))?;
-        Ok(Ready { entry: Arc::clone(&tracked.home().entry), endpoints, waited: Some(waited), generation })
+        Ok(Ready { entry: Arc::clone(&tracked.home().entry), endpoints, waited: Some(waited), generation, at })
     }
 
     /// Joins the cold start of a function, or begins it.

@@ -146,9 +146,10 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn start(counted: Arc<Counted>) -> Self {
+    /// One that begins at `began`.
+    pub(super) fn start(counted: Arc<Counted>, began: Instant) -> Self {
         counted.started.inc();
-        Self { counted, began: Instant::now(), code: CLIENT_LEFT }
+        Self { counted, began, code: CLIENT_LEFT }
     }
 
     /// What the client is told. Without it, the client had left.
@@ -171,6 +172,10 @@ mod tests {
         FunctionRef::parse("figlet", &"dev".parse().unwrap()).unwrap()
     }
 
+    fn begun(counted: Arc<Counted>) -> Account {
+        Account::start(counted, Instant::now())
+    }
+
     fn exposition(registry: &Registry) -> String {
         String::from_utf8(registry.exposition()).unwrap()
     }
@@ -179,13 +184,13 @@ mod tests {
     fn an_invocation_is_counted_when_it_starts_and_when_it_ends() {
         let registry = Registry::default();
         let known = Known::new(&Metrics::new(&registry), 3);
-        let mut account = Account::start(known.add("figlet", &figlet()));
+        let mut account = begun(known.add("figlet", &figlet()));
         let text = exposition(&registry);
         assert!(text.contains("gateway_function_invocation_started{function_name=\"figlet.dev\"} 1"), "{text}");
         assert!(!text.contains("gateway_function_invocation_total{"), "{text}");
         account.answered(StatusCode::OK);
         drop(account);
-        drop(Account::start(known.add("figlet", &figlet())));
+        drop(begun(known.add("figlet", &figlet())));
         let text = exposition(&registry);
         for code in ["200", "499"] {
             let labels = format!("{{code=\"{code}\",function_name=\"figlet.dev\"}} 1");
@@ -211,7 +216,7 @@ mod tests {
             let name = format!("f{number}");
             known.add(&name, &FunctionRef::parse(&name, &namespace).unwrap());
         }
-        drop(Account::start(known.add("one-more", &FunctionRef::parse("one-more", &namespace).unwrap())));
+        drop(begun(known.add("one-more", &FunctionRef::parse("one-more", &namespace).unwrap())));
         let text = exposition(&registry);
         assert!(text.contains("gateway_function_invocation_started{function_name=\"(others)\"} 1"));
         assert!(text.contains("f2.dev") && !text.contains("one-more"), "{text}");

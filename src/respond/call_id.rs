@@ -40,6 +40,12 @@ impl CallId {
         &self.0
     }
 
+    /// The same, for whoever needs the id no longer.
+    #[must_use]
+    pub fn into_value(self) -> HeaderValue {
+        self.0
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
