@@ -8,7 +8,7 @@
 //! lines hides nothing.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -104,6 +104,8 @@ pub(super) struct GuestLog {
     dropped_total: IntCounter,
     /// The ends of what was printed that are no line yet: standard output and error.
     rests: [Mutex<Vec<u8>>; 2],
+    /// Whether there may be one. Most calls print nothing, and their end takes no lock for it.
+    has_rest: AtomicBool,
 }
 
 impl GuestLog {
@@ -120,6 +122,7 @@ impl GuestLog {
             rate,
             dropped_total,
             rests: Default::default(),
+            has_rest: AtomicBool::new(false),
         }
     }
 
@@ -154,14 +157,18 @@ impl GuestLog {
 
     /// Ends a call: what was printed without an end of line is one, and it is said if lines were dropped.
     pub(super) fn close(&self) {
-        for stream in Stream::ALL {
-            let rest = std::mem::take(&mut *self.rest(stream));
-            if !rest.is_empty() {
-                self.line(stream.level(), &String::from_utf8_lossy(&rest), &[]);
+        if self.has_rest.load(Ordering::Relaxed) {
+            self.has_rest.store(false, Ordering::Relaxed);
+            for stream in Stream::ALL {
+                let rest = std::mem::take(&mut *self.rest(stream));
+                if !rest.is_empty() {
+                    self.line(stream.level(), &String::from_utf8_lossy(&rest), &[]);
+                }
             }
         }
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        let dropped = self.dropped.load(Ordering::Relaxed);
         if dropped > 0 {
+            self.dropped.store(0, Ordering::Relaxed);
             self.dropped_total.inc_by(u64::from(dropped));
             let text = format!(
                 "the plugin logged more than {} lines in a call or {} in a second, or more of its requests failed \
@@ -307,6 +314,7 @@ impl OutputStream for LogStream {
                 rest.clear();
             }
         }
+        self.log.has_rest.store(true, Ordering::Relaxed);
         Ok(())
     }
 

@@ -59,8 +59,8 @@ impl Drop for Live {
 }
 
 /// What a call may use of time.
-pub(super) struct Bounds {
-    pub(super) cpu: Arc<CpuMeter>,
+pub(super) struct Bounds<'a> {
+    pub(super) cpu: &'a CpuMeter,
     pub(super) begun: Moment,
     pub(super) wall: Duration,
 }
@@ -68,12 +68,12 @@ pub(super) struct Bounds {
 /// What a call returned and when it did, or why it did not.
 pub(super) type Returned<T> = Result<(T, Moment), Stop>;
 
-impl Bounds {
+impl Bounds<'_> {
     /// Runs `call` for at most the wall time, and charges it for the spans in which it holds the
     /// thread.
     pub(super) async fn run<T>(self, call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>) -> Returned<T> {
         let Self { cpu, begun, wall } = self;
-        let mut metered = Metered::new(call, &cpu, begun);
+        let mut metered = Metered::new(call, cpu, begun);
         // Most calls return at once: only one that waits needs a timer.
         let first = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut metered).poll(cx))).await;
         let (returned, now) = match first {
@@ -122,7 +122,7 @@ impl Instance {
         });
         arm(&mut store, shared, &cpu);
         let live = Live::new(&shared.metrics.instances);
-        let bounds = Bounds { cpu: Arc::clone(&cpu), begun, wall };
+        let bounds = Bounds { cpu: &cpu, begun, wall };
         let made = bounds.run(pin!(plugin.pre.instantiate_async(&mut store))).await;
         match made {
             Ok((instance, _)) => Ok(Box::new(Self {

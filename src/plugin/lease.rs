@@ -6,17 +6,19 @@
 //! returned, left no handle behind and did not swell; whatever else happened, it is dropped with all
 //! its memory, a call that was cancelled half-way included.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use wasmtime::{Store, component};
 
 use super::bindings::types;
 use super::budget::Exceeded;
 use super::clock::Moment;
 use super::convert::{self, BadOutput, Checked};
+use super::imports::HostState;
 use super::instance::{Bounds, Instance, NoInstance, Returned, Stage};
+use super::interfaces::Guests;
 use super::loaded::Loaded;
 use super::metrics::{Outcome, Slot};
 use super::trap::history::TrapReport;
@@ -231,10 +233,10 @@ impl<'a> Lease<'a> {
         Ok(Self { account, instance, ask, _turn: turn, _long: long })
     }
 
-    /// The instance, and what its call may use of time.
-    pub(super) fn parts(&mut self) -> (&mut Instance, Bounds) {
-        let cpu = Arc::clone(&self.instance.cpu);
-        (&mut self.instance, Bounds { cpu, begun: self.account.begun, wall: self.ask.wall })
+    /// What of the instance a call needs, and what it may use of time.
+    pub(super) fn parts(&mut self) -> (&mut Store<HostState>, &mut Guests, &component::Instance, Bounds<'_>) {
+        let Instance { store, guests, instance, cpu, .. } = &mut *self.instance;
+        (store, guests, instance, Bounds { cpu, begun: self.account.begun, wall: self.ask.wall })
     }
 
     /// Ends the call: accounts for it, checks its answer, and gives the instance back or drops it.

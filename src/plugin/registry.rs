@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 
+use super::clock::Moment;
 use super::loaded::{Candidate, Loaded};
 use super::manifest::Manifest;
 use super::reach::Reach;
@@ -233,15 +234,18 @@ impl PluginProvider {
         self.active.load().as_ref().map(|active| Arc::clone(&active.plugin))
     }
 
-    /// The generation that answers for a function: the canary, or the active one.
-    fn serving(&self, function: &FunctionRef) -> Result<Call, QueryError> {
+    /// The generation that answers for a function, the canary or the active one; or for what concerns no single
+    /// function.
+    fn serving(&self, function: Option<&FunctionRef>) -> Result<Call, QueryError> {
         let canary = self.canary.load();
-        let chosen = canary.as_ref().filter(|canary| canary.serves(function));
+        let chosen = canary.as_ref().filter(|canary| function.is_some_and(|function| canary.serves(function)));
         // One that was taken back this moment takes no more calls.
-        match chosen.and_then(|canary| Call::begin(Arc::clone(&canary.published))) {
-            Some(call) => Ok(call),
-            None => self.active(),
-        }
+        let mut call = match chosen.and_then(|canary| Call::begin(Arc::clone(&canary.published))) {
+            Some(call) => call,
+            None => self.active()?,
+        };
+        call.begun = canary.is_some().then(Moment::now);
+        Ok(call)
     }
 
     fn active(&self) -> Result<Call, QueryError> {

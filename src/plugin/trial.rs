@@ -5,7 +5,6 @@
 //! metrics: what comes of them is told in the report of the change, and counts for nobody else.
 
 use std::pin::pin;
-use std::sync::Arc;
 
 use super::bindings::types;
 use super::clock::Moment;
@@ -37,9 +36,8 @@ macro_rules! try_out {
             }
             Ok(mut made) => {
                 made.log.rearm(Generation::default(), $function);
-                let bounds = Bounds { cpu: Arc::clone(&made.cpu), begun, wall };
-                let Instance { store, guests, instance, .. } = &mut *made;
-                let returned = bounds
+                let Instance { store, guests, instance, cpu, .. } = &mut *made;
+                let returned = Bounds { cpu, begun, wall }
                     .run(pin!(async {
                         let found = guests.$field(&plugin.exports, &mut *store, instance)?;
                         let $guest = found.ok_or_else(|| wasmtime::format_err!("an export is gone"))?;

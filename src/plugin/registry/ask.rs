@@ -3,16 +3,6 @@
 //! Macros, since the generated functions of ten interfaces share no trait. What they name is imported by
 //! whoever uses them.
 
-/// The generation of a function, or the active one for what concerns no single function.
-macro_rules! serving {
-    ($self:ident) => {
-        $self.active()
-    };
-    ($self:ident $function:expr) => {
-        $self.serving($function)
-    };
-}
-
 /// The function that a question is about, if it is about one.
 macro_rules! about {
     () => {
@@ -28,9 +18,7 @@ macro_rules! about {
 macro_rules! ask {
     ($self:ident $(for $function:ident)? $(in $namespace:ident)?, $field:ident as $turn:ident $(waiting $wait:expr)?,
      |$guest:ident, $store:ident| $call:expr, |$active:ident, $answer:ident| $convert:expr $(,)?) => {{
-        let $active = serving!($self $($function)?)?;
-        // Only a canary is compared by its times.
-        let begun = $self.canary.load().is_some().then(Moment::now);
+        let $active = $self.serving(about!($($function)?))?;
         let plugin = &*$active.plugin;
         // Pinned where they are: moving these futures cost as much as the rest of the host's part of a call.
         let call = pin!(async {
@@ -42,7 +30,7 @@ macro_rules! ask {
             let wall = Turn::$turn.wall(&plugin.shared.limits) $(+ $wait)?;
             let ask = Ask { slot: slot::$field, turn: Turn::$turn, wall, function: about!($($function)?) };
             let mut lease = Lease::take(plugin, $active.number, ask).await?;
-            let (Instance { store, guests, instance, .. }, bounds) = lease.parts();
+            let (store, guests, instance, bounds) = lease.parts();
             let returned = {
                 let guest_call = pin!(async {
                     let found = guests.$field(&plugin.exports, &mut *store, instance)?;
@@ -60,7 +48,7 @@ macro_rules! ask {
             answered = call => answered,
             () = $active.gate.cut(Turn::$turn) => Err(drain::cut()),
         };
-        if let Some(begun) = begun
+        if let Some(begun) = $active.begun
             && let Some(canary) = $self.canary.load().as_ref()
         {
             canary.count($active.number, &answered, Moment::now().since(begun));

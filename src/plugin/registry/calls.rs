@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::super::clock::Moment;
 use super::super::convert::endpoints::endpoints;
 use super::super::convert::{Checked, Foreign, change_set, functions as convert, lists, service_status};
-use super::super::instance::Instance;
 use super::super::interfaces::slot;
 use super::super::lease::{Ask, Lease, Turn};
 use super::super::loaded::Shared;
@@ -108,7 +107,7 @@ impl ServiceQuery for PluginProvider {
         expected_version: Option<&'a str>,
     ) -> Answer<'a, Option<ServiceStatus>> {
         Box::pin(async move {
-            if self.serving(function)?.plugin.exports.scaling.is_none() {
+            if self.serving(Some(function))?.plugin.exports.scaling.is_none() {
                 return self.set_replicas(function, at_least).await.map(|()| None);
             }
             let (name, namespace) = (function.name.as_str(), function.namespace.as_str());

@@ -2,11 +2,12 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use super::super::clock::Moment;
 use super::super::lease::Turn;
 use super::super::loaded::{Candidate, Loaded};
 use super::Published;
@@ -26,19 +27,27 @@ enum Phase {
 /// A generation's calls, and whether it takes more.
 pub(super) struct Gate {
     phase: watch::Sender<Phase>,
+    /// Whether the phase is a later one than [`Phase::Serving`]: calls look here, where no lock is.
+    is_closed: AtomicBool,
     calls: AtomicUsize,
     idle: Notify,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { phase: watch::Sender::new(Phase::Serving), calls: AtomicUsize::new(0), idle: Notify::new() }
+        Self {
+            phase: watch::Sender::new(Phase::Serving),
+            is_closed: AtomicBool::new(false),
+            calls: AtomicUsize::new(0),
+            idle: Notify::new(),
+        }
     }
 }
 
 impl Gate {
     /// From now on no call begins.
     pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
         self.phase.send_if_modified(|phase| {
             let is_open = *phase == Phase::Serving;
             if is_open {
@@ -48,8 +57,8 @@ impl Gate {
         });
     }
 
-    fn is_open(&self) -> bool {
-        *self.phase.borrow() == Phase::Serving
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
     }
 
     /// Waits until the generation takes no more calls.
@@ -70,7 +79,7 @@ impl Gate {
         drop(self.phase.subscribe().wait_for(|now| *now >= phase).await);
     }
 
-    /// Waits until no call runs.
+    /// Waits until no call runs, which only a generation that was closed is asked for.
     async fn idle(&self) {
         loop {
             let idle = self.idle.notified();
@@ -86,7 +95,11 @@ impl Gate {
 }
 
 /// A call that runs on a generation, until this is dropped.
-pub(super) struct Call(Arc<Published>);
+pub(super) struct Call {
+    published: Arc<Published>,
+    /// When it began, while there is a canary: only then generations are compared by their times.
+    pub(super) begun: Option<Moment>,
+}
 
 impl Call {
     /// Begins a call; `None` if the generation takes no more.
@@ -94,8 +107,8 @@ impl Call {
         // Counted first and looked at second, and the other way round in `close` and `idle`: a call that
         // is let in is always waited for.
         published.gate.calls.fetch_add(1, Ordering::SeqCst);
-        let call = Self(published);
-        call.0.gate.is_open().then_some(call)
+        let call = Self { published, begun: None };
+        (!call.gate.is_closed()).then_some(call)
     }
 }
 
@@ -103,14 +116,15 @@ impl Deref for Call {
     type Target = Published;
 
     fn deref(&self) -> &Published {
-        &self.0
+        &self.published
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if self.0.gate.calls.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.gate.idle.notify_waiters();
+        let gate = &self.gate;
+        if gate.calls.fetch_sub(1, Ordering::SeqCst) == 1 && gate.is_closed() {
+            gate.idle.notify_waiters();
         }
     }
 }
