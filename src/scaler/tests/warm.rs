@@ -28,6 +28,8 @@ async fn a_fresh_answer_is_used_without_asking_anybody() {
 async fn a_busy_function_is_asked_for_at_most_four_times_a_second_and_an_idle_one_never() {
     let world = warm().await;
     let (_, misses) = world.load("figlet", 10 * SECOND, ms(1)).await;
+    // The last request may have asked for one more refresh.
+    sleep(SECOND).await;
     let gets = world.provider.gets();
     assert_eq!(misses, 0, "no request waited");
     assert!((30..=41).contains(&gets), "{gets}");
