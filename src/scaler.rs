@@ -36,6 +36,7 @@ mod tasks;
 mod template;
 mod waiters;
 mod watching;
+mod written;
 
 pub use config::Config;
 pub use endpoints::{EndpointRef, EndpointSet, Pick};
@@ -68,6 +69,7 @@ use snapshot::Tracked;
 use table::Table;
 use tasks::Tasks;
 use waiters::Place;
+use written::Written;
 
 /// A function that has an instance.
 #[derive(Clone)]
@@ -123,6 +125,7 @@ impl Scaler {
             meters: Meters::new(registry),
             table: Table::new(config.functions),
             negative: Negative::new(config.negative_entries),
+            written: Written::default(),
             probe,
             waiting: AtomicUsize::new(0),
             lookups: Arc::new(Semaphore::new(config.lookups)),
@@ -204,7 +207,11 @@ impl Scaler {
                 shared.meters.refused.with_label_values(&["lookups"]).inc();
                 ScaleError::TooManyLookups { limit: shared.config.lookups }
             })?;
-            Ok(Arc::new(Tracked::new(function.clone(), home, permit)))
+            let tracked = Tracked::new(function.clone(), home, permit);
+            if shared.written.take(function) {
+                tracked.suspect();
+            }
+            Ok(Arc::new(tracked))
         })?;
         // An update that began since has not seen it.
         if !self.settle(&tracked) {
@@ -257,8 +264,13 @@ impl Scaler {
     /// Forgets what is known of a function, after it was deployed, updated, scaled or deleted.
     pub fn invalidate(&self, function: &FunctionRef) {
         self.shared.negative.remove(function);
-        if let Some(tracked) = self.shared.table.get(function) {
-            tracked.invalidate();
+        match self.shared.table.get(function) {
+            Some(tracked) => {
+                tracked.invalidate();
+                // Its instances may have started this very moment.
+                tracked.suspect();
+            }
+            None => self.shared.written.add(function),
         }
     }
 

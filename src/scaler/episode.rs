@@ -36,7 +36,7 @@ use crate::query::{Cause, ErrorKind, QueryError, ServiceStatus};
 
 /// How long an instance that does not accept connections is tried before the platform is asked
 /// again whether it is still there.
-const PROBE_SPELL: Duration = Duration::from_millis(250);
+pub(super) const PROBE_SPELL: Duration = Duration::from_millis(250);
 
 /// The longest time that a failing platform's own `retry-after` keeps the next cold start away.
 const BACKOFF_ASKED_MAX: Duration = Duration::from_secs(300);

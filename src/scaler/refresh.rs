@@ -14,11 +14,13 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::endpoints::EndpointSet;
+use super::endpoints::{EndpointRef, EndpointSet};
+use super::episode::PROBE_SPELL;
 use super::error::ScaleError;
 use super::home::{Home, Turn};
+use super::probe;
 use super::shared::{Shared, ask};
 use super::snapshot::{Snapshot, Ticket, Tracked};
 use crate::name::{FunctionRef, Namespace};
@@ -143,7 +145,7 @@ async fn renew(
         match shared.locate(tracked, known.endpoints.as_deref()).await {
             // Another generation took over between the two answers.
             Ok(set) if set.is_of_another(status.generation) => return (reason, "overtaken"),
-            Ok(set) => endpoints = Some(Arc::new(set)),
+            Ok(set) => endpoints = Some(Arc::new(proven(shared, tracked, known.endpoints.as_deref(), set).await)),
             // The known ones are used to the end of their time, and the next refresh tries again.
             Err(ScaleError::ProviderFailed { source, .. }) if !source.is_not_found() => {
                 return (reason, failed(shared, tracked, ticket, Arc::unwrap_or_clone(source)));
@@ -156,6 +158,29 @@ async fn renew(
     }
     let is_published = tracked.publish(ticket, status, endpoints, asked, &shared.config);
     (reason, if is_published { "answered" } else { "overtaken" })
+}
+
+/// Of the endpoints that were not `known` before only those that accept a connection: an instance that just started
+/// may not, and nobody's request has to find that out. If none is left the next request joins a cold start, which
+/// waits for one.
+async fn proven(shared: &Shared, tracked: &Tracked, known: Option<&EndpointSet>, set: EndpointSet) -> EndpointSet {
+    let is_in = |set: &EndpointSet, endpoint: &EndpointRef| set.endpoints().iter().any(|one| one.is_same(endpoint));
+    let is_known = |endpoint: &EndpointRef| known.is_some_and(|known| is_in(known, endpoint));
+    let now = Instant::now();
+    let new = set.keeping(|endpoint| !is_known(endpoint), now);
+    if new.endpoints().is_empty() {
+        return set;
+    }
+    let spell = PROBE_SPELL + shared.config.probe_linger;
+    let accepting = timeout(spell, probe::accepting(&*shared.probe, &new)).await;
+    let accepting = accepting.ok().and_then(Result::ok).unwrap_or_else(|| EndpointSet::none(now));
+    let is_all = accepting.endpoints().len() == new.endpoints().len();
+    let renew = if is_all { set.renew() } else { Instant::now() };
+    let kept = set.keeping(|endpoint| is_known(endpoint) || is_in(&accepting, endpoint), renew);
+    if kept.endpoints().is_empty() {
+        tracked.suspect();
+    }
+    kept
 }
 
 /// Whether the instances may be others than before.

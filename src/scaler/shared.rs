@@ -16,6 +16,7 @@ use super::negative::Negative;
 use super::probe::Probe;
 use super::snapshot::Tracked;
 use super::table::Table;
+use super::written::Written;
 use crate::query::{Answer, Cause, ErrorKind, Interface, QueryError};
 
 /// The longest answer that is waited for, beside the provider's own `call-timeout`: a provider that
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     pub(super) meters: Meters,
     pub(super) table: Table,
     pub(super) negative: Negative,
+    pub(super) written: Written,
     pub(super) probe: Box<dyn Probe>,
     /// How many callers wait for cold starts.
     pub(super) waiting: AtomicUsize,

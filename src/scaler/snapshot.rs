@@ -92,7 +92,7 @@ pub(super) struct Control {
     pub(super) episode: Option<Joined>,
     /// How the last one failed, and until when callers are told so.
     pub(super) failed: Option<(Instant, ScaleError)>,
-    /// Whether an endpoint refused a connection since the last cold start.
+    /// Whether an endpoint refused a connection since the last cold start, or may, since it just started.
     suspect: bool,
     /// Held while the platform has not yet said that the function exists.
     pub(super) lookup: Option<OwnedSemaphorePermit>,
@@ -313,7 +313,12 @@ impl Tracked {
         true
     }
 
-    /// Whether an endpoint refused a connection since this was asked last.
+    /// Makes the next cold start try whether an instance accepts connections.
+    pub(super) fn suspect(&self) {
+        self.control().suspect = true;
+    }
+
+    /// Whether an endpoint refused a connection since this was asked last, or may.
     pub(super) fn take_suspect(&self) -> bool {
         std::mem::take(&mut self.control().suspect)
     }

@@ -328,6 +328,18 @@ async fn only_an_instance_that_just_started_is_probed_and_a_grant_never() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_deployed_a_moment_ago_is_waited_for_until_it_accepts() {
+    let world = cold(Config::default());
+    for is_known in [false, true] {
+        world.provider.set("cows", 1, 1);
+        world.scaler.invalidate(&function("cows"));
+        world.network.accepts_at(Instant::now() + ms(300));
+        let waited = world.scaler.ready(&function("cows")).await.unwrap().waited.unwrap();
+        assert!((ms(300)..=ms(320)).contains(&waited), "{is_known} {waited:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_namespace_of_nobody_and_an_address_of_nobody_are_told_apart() {
     let world = build(Config::default(), Some("10.0.0.0/8"), None, &[]);
     let mut elsewhere = function("figlet");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::fake::{World, build, changes, function, ms, unavailable};
 use crate::query::{ErrorKind, Interface, QueryError};
@@ -99,6 +99,37 @@ async fn an_event_renews_the_endpoints_before_the_next_request() {
     world.provider.happens(Ok(changes(&[("figlet", 1)], &[], "three")));
     sleep(ms(10)).await;
     assert_eq!(world.provider.resolves(), resolves);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_joins_is_called_once_it_accepts() {
+    let world = watched().await;
+    world.warmed("figlet").await;
+    let first = world.provider.script().endpoints[0].clone();
+    let mut second = first.clone();
+    second.instance = "second".into();
+    world.provider.script().endpoints.push(second.clone());
+    world.network.accepts_at(Instant::now() + ms(2000));
+    world.provider.happens(Ok(changes(&[("figlet", 2)], &[], "two")));
+    let instances = |world: &World| {
+        let ready = world.scaler.warm(&function("figlet")).unwrap();
+        ready.endpoints.endpoints().iter().map(|one| one.endpoint().instance.to_string()).collect::<Vec<_>>()
+    };
+    let (_, misses) = world.load("figlet", ms(1900), ms(5)).await;
+    assert_eq!((misses, instances(&world)), (0, vec![first.instance.to_string()]));
+    let (_, misses) = world.load("figlet", ms(1000), ms(5)).await;
+    assert_eq!((misses, instances(&world)), (0, vec![first.instance.to_string(), second.instance.to_string()]));
+
+    // All of them are replaced by one that is not ready: the next request waits for it.
+    let mut third = second;
+    third.instance = "third".into();
+    world.provider.script().endpoints = vec![third.clone()];
+    world.network.accepts_at(Instant::now() + ms(2000));
+    world.provider.happens(Ok(changes(&[("figlet", 1)], &[], "three")));
+    sleep(ms(500)).await;
+    assert!(world.scaler.warm(&function("figlet")).is_none());
+    world.scaler.ready(&function("figlet")).await.unwrap();
+    assert_eq!(instances(&world), [third.instance.to_string()]);
 }
 
 #[tokio::test(start_paused = true)]
