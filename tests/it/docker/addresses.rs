@@ -151,9 +151,13 @@ fn a_service_is_reached_at_the_port_that_every_machine_publishes() {
     });
 }
 
-/// The port of every machine that the swarm drew for a service.
+/// The port of every machine that the swarm drew for a service, a moment after it was made.
 fn published(engine: &Engine, service: &str) -> u16 {
-    let held = engine.get(&format!("/services/{service}"));
+    let mut held = Value::Null;
+    wait_until("the swarm has drawn a port", || {
+        held = engine.get(&format!("/services/{service}"));
+        held["Endpoint"]["Ports"].is_array()
+    });
     let port = &held["Endpoint"]["Ports"][0];
     assert_eq!((port["PublishMode"].as_str(), port["TargetPort"].as_u64()), (Some("ingress"), Some(8080)), "{held}");
     u16::try_from(port["PublishedPort"].as_u64().unwrap()).unwrap()

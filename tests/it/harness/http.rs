@@ -81,6 +81,12 @@ impl Connection {
         self.reply(method)
     }
 
+    /// Reads an answer, or nothing if the connection ends before one begins.
+    pub fn reply_if_any(&mut self, method: &str) -> Option<Reply> {
+        let has_begun = self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        has_begun.then(|| self.reply(method))
+    }
+
     /// The status of an answer, or nothing if the connection ends before one.
     pub fn try_send(&mut self, method: &str, target: &str) -> Option<String> {
         self.begin(method, target, &[], b"");

@@ -11,6 +11,7 @@ pub struct Played {
     child: Child,
     address: String,
     facts: Value,
+    errors: Output,
 }
 
 impl Played {
@@ -44,7 +45,7 @@ impl Played {
         errors.drain(child.stderr.take().unwrap());
         let line = output.wait_for(mark).unwrap_or_else(|| panic!("{mark} did not start:\n{}", errors.text()));
         let (address, facts) = line.split_once(' ').unwrap();
-        Self { child, address: address.to_owned(), facts: serde_json::from_str(facts).unwrap() }
+        Self { child, address: address.to_owned(), facts: serde_json::from_str(facts).unwrap(), errors }
     }
 
     /// `host:port`.
@@ -84,6 +85,9 @@ impl Drop for Played {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+        if std::thread::panicking() {
+            eprintln!("{:-^100}\n{}{:-^100}", " the platform said ", self.errors.text(), "");
+        }
     }
 }
 
