@@ -10,6 +10,7 @@
 
 mod connect;
 mod error;
+pub(crate) mod gather;
 mod never;
 mod pool;
 mod stream;

@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use crate::upstream::gather;
+
 /// A TCP stream whose writes fail when nothing could be written for a while. Costs nothing as long as
 /// the client takes what it is sent.
 pub(super) struct Stream {
@@ -55,7 +57,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
+        let written = gather::poll_write(Pin::new(&mut self.tcp), cx, bufs);
         self.bounded(written, cx)
     }
 

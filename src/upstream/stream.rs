@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use super::gather;
+
 /// A stream of bytes.
 pub(super) enum Stream {
     Tcp(TcpStream),
@@ -58,7 +60,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => stream.poll_write_vectored(cx, bufs))
+        each!(self, stream => gather::poll_write(stream, cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
