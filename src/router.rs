@@ -6,8 +6,8 @@
 //!
 //! - what follows the name is passed on as it was written, never decoded and encoded again;
 //! - a segment after `/function/` that is no name is a mistake of the caller (400), so that 404 keeps
-//!   its one meaning. And a path that hides dot segments behind percent signs is refused, since what
-//!   stands behind an endpoint may decode it and walk out of the function's prefix.
+//!   its one meaning. And a path that hides dot segments behind percent signs, parameters or backslashes is
+//!   refused, since what stands behind an endpoint may read it so and walk out of the function's prefix.
 
 use std::borrow::Cow;
 
@@ -44,8 +44,8 @@ pub enum PathRefused {
         /// What is wrong with it.
         source: InvalidName,
     },
-    /// Percent signs hide `.` or `..` segments.
-    #[error("the path hides `.` or `..` segments behind percent signs; write them out or leave them out")]
+    /// Percent signs, parameters or backslashes hide `.` or `..` segments.
+    #[error("the path hides `.` or `..` segments behind `%`, `;` or `\\`; write them out or leave them out")]
     HiddenDots,
 }
 
@@ -59,9 +59,9 @@ pub fn route(path: &str) -> Route<'_> {
     if !is_clean(path) {
         return Route::Moved(clean(path));
     }
-    // Most paths have neither, and nothing can hide in them.
-    let has_percent = path.as_bytes().contains(&b'%');
-    if (has_percent || path.as_bytes().contains(&b';')) && hides_dots(path) {
+    // Most paths have none of these, and nothing can hide in them.
+    let may_hide = path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\'));
+    if may_hide && hides_dots(path) {
         return Route::Refused(PathRefused::HiddenDots);
     }
     let Some(named) = path.strip_prefix(FUNCTION) else { return Route::Admin };
@@ -73,7 +73,7 @@ pub fn route(path: &str) -> Route<'_> {
         // As OpenFaaS: no such page.
         return Route::Admin;
     }
-    let name = if has_percent { percent_decode_str(name).decode_utf8_lossy() } else { Cow::Borrowed(name) };
+    let name = if may_hide { percent_decode_str(name).decode_utf8_lossy() } else { Cow::Borrowed(name) };
     Route::Function { name, rest }
 }
 
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn dots_behind_percent_signs_are_refused() {
+    fn hidden_dots_are_refused() {
         for path in [
             "/function/f/..;/x",
             "/function/f/..;**/%2e%",
@@ -193,6 +193,8 @@ mod tests {
             "/function/f/.%2e",
             "/a/%2E",
             "/a/..%5cb",
+            "/function/f/..\\b",
+            "/function/..\\",
         ] {
             assert_eq!(route(path), Route::Refused(PathRefused::HiddenDots), "{path}");
         }

@@ -230,7 +230,9 @@ fn a_bad_name_is_a_400() {
         assert_eq!(reply.status, 400, "{name}: {}", reply.text());
         assert!(!reply.code(400).is_empty());
     }
-    for hidden in ["/function/figlet/%2e%2e/other", "/function/figlet/%2E/x", "/function/figlet/..%5cx"] {
+    for hidden in
+        ["/function/figlet/%2e%2e/other", "/function/figlet/%2E/x", "/function/figlet/..%5cx", "/function/figlet/..\\x"]
+    {
         assert_eq!(gateway.get(hidden).status, 400, "{hidden}");
     }
     assert_eq!(platform.count("GET", "/system/function/fig~"), 0);
