@@ -196,6 +196,8 @@ impl Rule {
             effect: (effect != Effect::of(&method)).then(|| effect.as_str().to_owned()),
             ..spec.clone()
         };
+        // The same rule is written in several ways: `?` sorts behind digits and before letters.
+        query.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(Self { method, path: parse_path(&spec.path)?, query, headers, effect, body, spec: Arc::new(spec) })
     }
 
