@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::command::{Task, attempt, cargo, cargo_command, has, run, step};
-use crate::{bench, debian, plugins, root, target, wit};
+use crate::{debian, fuzz, plugins, root, target, wit};
 
 /// The other processor that edge nodes have.
 const AARCH64: &str = "aarch64-unknown-linux-gnu";
@@ -70,7 +70,7 @@ fn guest_lints() -> Task {
 fn fuzz_targets() -> Task {
     step("fuzz targets");
     debian::need("c++", "g++", "libFuzzer is compiled")?;
-    let manifest = bench::fuzz_manifest()?;
+    let manifest = fuzz::manifest()?;
     run(cargo_command().args(["check", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(target()))
 }
 

@@ -6,6 +6,7 @@ mod ci;
 mod clang;
 mod command;
 mod debian;
+mod fuzz;
 mod moto;
 mod plugins;
 mod readme;
@@ -33,7 +34,8 @@ Build it
 Check it
   ci       formatting, lints, documentation, and a check for aarch64
   bench    figures beside their baselines: cargo xtask bench -- --help
-  fuzz     fuzz what reads untrusted bytes, a minute a target: cargo xtask fuzz [TARGET]
+  fuzz     fuzz what reads untrusted bytes, a minute a target: cargo xtask fuzz [TARGET...] [--seconds N];
+           --input FILE does what TARGET does with one file
 
 What is missing is installed: the Rust target with rustup, else Debian's packages with apt-get (as root
 or with sudo). Where neither works the task says what to install.
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
         "wit" => wit::run(rest.iter().any(|argument| argument == "--write")),
         "ci" => ci::run_all(),
         "bench" => build().and_then(|()| bench::bench(&rest)),
-        "fuzz" => bench::fuzz(&rest),
+        "fuzz" => fuzz::run_all(&rest),
         "" | "help" | "--help" | "-h" => {
             println!("{HELP}");
             return ExitCode::SUCCESS;
