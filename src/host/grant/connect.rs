@@ -138,11 +138,14 @@ impl FromStr for Connect {
         if let Some(path) = text.strip_prefix("unix:") {
             // `unix:///run/x.sock` is how other programs write it.
             let path = path.strip_prefix("//").unwrap_or(path);
-            if !Path::new(path).is_absolute() || path.ends_with('/') || path.contains('\0') {
+            let is_whole = Path::new(path).is_absolute() && !path.ends_with('/') && !path.contains('\0');
+            // Without doubled slashes, two of which would be taken for those above when it is shown and read.
+            let clean: PathBuf = Path::new(path).components().collect();
+            // `/.` is the root.
+            if !is_whole || clean.file_name().is_none() {
                 return Err(InvalidConnect::RelativeSocket(text.to_owned()));
             }
-            // Without doubled slashes, two of which would be taken for those above when it is shown and read.
-            return Ok(Self::Unix { path: Path::new(path).components().collect() });
+            return Ok(Self::Unix { path: clean });
         }
         let (tls, rest) = if let Some(rest) = text.strip_prefix("http://") {
             (false, rest)

@@ -57,6 +57,8 @@ fn what_is_no_place_says_what_to_write() {
         ("unix:run/docker.sock", "has no absolute path"),
         ("unix:", "has no absolute path"),
         ("unix:/run/", "has no absolute path"),
+        ("unix:/.", "has no absolute path"),
+        ("unix:/run/..", "has no absolute path"),
     ] {
         let error = text.parse::<Connect>().expect_err(text).to_string();
         assert!(error.contains(part), "{text:?}: {error}");
