@@ -55,10 +55,12 @@ pub(crate) fn build(folder: &Path) -> Result<PathBuf, String> {
     // The gateway's versions of everything, which are there already, and not the newest ones.
     fs::copy(root().join("Cargo.lock"), acme.join("Cargo.lock")).map_err(|error| at(&acme, error))?;
     let checkout = folder.join("wicketgate");
-    match symlink(root(), &checkout) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(at(&checkout, error)),
+    // Made anew each time: the checkout may have moved, and its `target` with it.
+    match fs::remove_file(&checkout) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(&checkout, error)),
         Ok(()) | Err(_) => {}
     }
+    symlink(root(), &checkout).map_err(|error| at(&checkout, error))?;
     run(cargo_command().args(&words.build).current_dir(&acme).env_remove("CARGO_TARGET_DIR"))?;
     Ok(acme.join(COMPONENT))
 }
