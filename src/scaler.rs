@@ -125,7 +125,7 @@ impl Scaler {
             meters: Meters::new(registry),
             table: Table::new(config.functions),
             negative: Negative::new(config.negative_entries),
-            written: Written::default(),
+            written: Written::new(config.functions),
             probe,
             waiting: AtomicUsize::new(0),
             lookups: Arc::new(Semaphore::new(config.lookups)),

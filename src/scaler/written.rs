@@ -6,18 +6,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::name::FunctionRef;
 
-/// The most names that are remembered. Beyond that all are forgotten, and a first call may come too early.
-const MOST: usize = 4096;
-
 /// The names.
-#[derive(Default)]
-pub(super) struct Written(Mutex<HashSet<FunctionRef>>);
+pub(super) struct Written {
+    names: Mutex<HashSet<FunctionRef>>,
+    most: usize,
+}
 
 impl Written {
+    /// Remembers at most so many names, [`Config::functions`](super::Config::functions). Beyond that all are
+    /// forgotten, and a first call may come too early.
+    pub(super) fn new(most: usize) -> Self {
+        Self { names: Mutex::default(), most }
+    }
+
     /// Remembers a function.
     pub(super) fn add(&self, function: &FunctionRef) {
         let mut names = self.names();
-        if names.len() >= MOST {
+        if names.len() >= self.most {
             names.clear();
         }
         names.insert(function.clone());
@@ -30,7 +35,7 @@ impl Written {
 
     fn names(&self) -> MutexGuard<'_, HashSet<FunctionRef>> {
         // A set is whole whatever panicked elsewhere.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -44,12 +49,12 @@ mod tests {
             name: format!("f{number}").parse().unwrap(),
             namespace: "dev".parse().unwrap(),
         };
-        let written = Written::default();
+        let written = Written::new(16);
         written.add(&named(1));
         assert!(written.take(&named(1)) && !written.take(&named(1)));
-        for number in 0..=MOST {
+        for number in 0..=16 {
             written.add(&named(number));
         }
-        assert_eq!(written.names().len(), 1);
+        assert!(written.take(&named(16)) && !written.take(&named(15)), "the others made room");
     }
 }
